@@ -1,0 +1,61 @@
+# Everything a person runs. Needs Python 3.11+ and make; the Rust module is built when cargo is there.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test test-fast check format lint types imports smoke peers bench fuzz clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## the environment in .venv, with the native decoder if cargo is there
+
+$(STAMP): pyproject.toml setup.py $(wildcard native/Cargo.toml native/Cargo.lock native/src/*.rs)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
+	touch $@
+
+run: install  ## the service on config.example.yaml
+	$(BIN)/tocsin serve --config config.example.yaml
+
+demo: install  ## the story of 03:14, live in the terminal
+	$(BIN)/tocsin demo
+
+test: install  ## all tests that this machine can run
+	$(BIN)/python -m pytest
+
+test-fast: install  ## the tests without the slow ones
+	$(BIN)/python -m pytest -m 'not slow and not peer'
+
+check: format lint types imports  ## what CI runs: format, lint, types, imports, tests with branch coverage, the wheel
+	$(BIN)/python -m pytest --cov --cov-report=term
+	$(MAKE) smoke
+
+format: install
+	$(BIN)/ruff format --check .
+
+lint: install
+	$(BIN)/ruff check .
+
+types: install
+	$(BIN)/mypy
+
+imports: install
+	$(BIN)/lint-imports
+
+smoke: install  ## build the wheel and use it from outside the source tree
+	$(BIN)/python tests/smoke.py
+
+peers: install  ## real binaries that tests and benchmarks use (collector), built once and cached in .peers
+	$(BIN)/python benchmarks/peers.py
+
+bench: install  ## the table of docs/performance.md; writes benchmarks/results/
+	$(BIN)/python -m benchmarks
+
+fuzz: install  ## decoders against each other on mutated bytes; SECONDS=600
+	$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),600)
+
+clean:
+	rm -rf $(VENV) build dist target src/*.egg-info

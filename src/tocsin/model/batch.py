@@ -1,0 +1,137 @@
+"""Spans in canonical form: what the engine reads, whatever dialect they were written in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.model.columns import TextColumn
+
+__all__ = ["ABSENT", "NANO_USD", "CostSource", "Needs", "SpanBatch", "SpanClass"]
+
+NANO_USD = 1_000_000_000
+"""Money inside is int64 nano-USD: one dollar is this many."""
+
+ABSENT = -1
+"""Stands for an unknown token count in int64 columns."""
+
+
+class SpanClass(IntEnum):
+    """What a span is, decided by `tocsin.semconv` from the dialect's own markers."""
+
+    OTHER = 0
+    """Not a GenAI span; it still carries attributes for its trace."""
+    LLM = 1
+    EMBEDDINGS = 2
+    TOOL = 3
+    RETRIEVAL = 4
+    AGENT = 5
+    CHAIN = 6
+    MEMORY = 7
+    EVALUATION = 8
+    """A `gen_ai.evaluation.result` log record."""
+    USAGE = 9
+    """A zero-length record that carries the usage of a streamed sibling LLM span (logfire): billed, but not a call."""
+    DUPLICATE = 10
+    """A raw copy or a pending copy of another span: never a sample."""
+
+
+class CostSource(IntEnum):
+    """Where a cost comes from."""
+
+    NONE = 0
+    """No cost is due: not a billable span, or a failed call without usage."""
+    REPORTED = 1
+    COMPUTED = 2
+    UNPRICED = 3
+    """The call cost something that we do not know: no price for its model, or no usage on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the loaded rules read; decides what is decoded."""
+
+    labels: frozenset[str] = frozenset()
+    """Short names (`conversation`, `model`, …) or attribute keys, as text."""
+    numbers: frozenset[str] = frozenset()
+    """Metric names that are attributes (`judge_score`, …) or attribute keys, as numbers."""
+
+
+@dataclass(slots=True)
+class SpanBatch:
+    """n usable spans (or evaluation records) as columns, row by row.
+
+    `tocsin.semconv` fills all but the cost columns, `tocsin.pricing` those; afterwards nobody writes to it.
+    """
+
+    arrival: NDArray[np.int64]
+    """[n] wall clock when the request arrived, Unix nanoseconds."""
+    trace_hi: NDArray[np.uint64]
+    """[n] first half of the trace id, big-endian; both halves 0 for an evaluation without one."""
+    trace_lo: NDArray[np.uint64]
+    span_id: NDArray[np.uint64]
+    """[n] 0 for an evaluation without one."""
+    parent_id: NDArray[np.uint64]
+    """[n] 0 for a root."""
+    start: NDArray[np.int64]
+    """[n] Unix nanoseconds."""
+    end: NDArray[np.int64]
+    """[n] event time, Unix nanoseconds; never before `start`."""
+    latency: NDArray[np.int64]
+    """[n] nanoseconds of the call: end - start, or what the dialect states where that is known to be wrong."""
+    span_class: NDArray[np.uint8]
+    """[n] SpanClass."""
+    failed: NDArray[np.bool_]
+    """[n] span status is ERROR."""
+    input_tokens: NDArray[np.int64]
+    """[n] everything the provider read, cached tokens included; ABSENT where unknown."""
+    output_tokens: NDArray[np.int64]
+    """[n] everything generated, reasoning included; ABSENT where unknown."""
+    cache_read_tokens: NDArray[np.int64]
+    """[n] part of input_tokens; ABSENT where the dialect does not say."""
+    cache_write_tokens: NDArray[np.int64]
+    """[n] part of input_tokens, 5-minute and 1-hour writes together."""
+    cache_write_1h_tokens: NDArray[np.int64]
+    """[n] the part of cache_write_tokens with the 1-hour price."""
+    reasoning_tokens: NDArray[np.int64]
+    """[n] part of output_tokens."""
+    input_audio_tokens: NDArray[np.int64]
+    output_audio_tokens: NDArray[np.int64]
+    reported_usd: NDArray[np.float64]
+    """[n] the cost that the span itself states, US dollars; NaN where it states none (or states 0 for want of a price)."""
+    ttft_ms: NDArray[np.float64]
+    """[n] time to first token, milliseconds; NaN where unknown."""
+    adjusted_count: NDArray[np.float64]
+    """[n] how many spans this one stands for by its sampling threshold (tracestate `ot=th:`); 1 where unsampled."""
+    labels: Mapping[str, TextColumn]
+    """Every label of `Needs.labels`, and always `model`, `provider`, `response_id`, `tool`, `agent`, `prompt_version`.
+    `trace` is not among them: it is the trace id."""
+    numbers: Mapping[str, NDArray[np.float64]]
+    """Every number of `Needs.numbers`; NaN where absent or not finite."""
+
+    cost_nano: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] nano-USD; 0 where `cost_source` is NONE or UNPRICED."""
+    computed_nano: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] nano-USD by the price table; ABSENT where it has no price or there is no usage."""
+    cost_source: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """[n] CostSource."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.end)
+
+    def take(self, rows: NDArray[np.intp]) -> "SpanBatch":
+        """Return a batch of these rows, in this order; label dictionaries are shared, so some values may be unused."""
+        columns = {
+            name: getattr(self, name)[rows]
+            for name in self.__slots__
+            if name not in ("labels", "numbers") and len(getattr(self, name)) == len(self)
+        }
+        return replace(
+            self,
+            **columns,
+            labels={name: TextColumn(label.code[rows], label.values) for name, label in self.labels.items()},
+            numbers={name: column[rows] for name, column in self.numbers.items()},
+        )

@@ -1,0 +1,180 @@
+"""Decoded OTLP as columns: what a decoder hands to the semantic conventions.
+
+Both decoders (`tocsin.decode.wire`, `tocsin.decode.reference`) produce these, equal to the bit. Only what a
+`Projection` asks for is extracted; the rest of a request is skipped by its length.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.errors import DecodeError
+
+__all__ = [
+    "DEFAULT_CAP",
+    "AttributeColumn",
+    "Decoded",
+    "Flaw",
+    "IndexedColumn",
+    "Projection",
+    "ScopeName",
+    "SpanColumns",
+    "TextColumn",
+    "ValueKind",
+]
+
+DEFAULT_CAP = 1024
+"""Bytes of a value that are kept unless the projection says otherwise."""
+
+
+class ValueKind(IntEnum):
+    """The kinds of an AnyValue, as stored in `AttributeColumn.kind`."""
+
+    ABSENT = 0
+    STRING = 1
+    BOOL = 2
+    INT = 3
+    DOUBLE = 4
+    BYTES = 5
+    ARRAY = 6
+    KVLIST = 7
+
+
+class Flaw(IntFlag):
+    """Why a span can't be used; set by the decoder from the wire alone."""
+
+    NONE = 0
+    TRACE_ID = 1
+    """Not 16 bytes, or all zero."""
+    SPAN_ID = 2
+    """Not 8 bytes, or all zero."""
+    PARENT_ID = 4
+    """Neither empty nor 8 bytes; the span is used, as one without a parent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """What a decoder extracts; compiled once per set of rules.
+
+    Strings are cut to their cap at a character boundary; arrays, key-value lists and byte strings over their cap are
+    kept as an empty payload.
+    """
+
+    attributes: Mapping[str, int]
+    """Span (or log record) and resource attribute key -> cap in bytes."""
+    indexed: Sequence[tuple[str, str]] = ()
+    """(prefix, suffix) of flattened lists: `prefix + N + suffix` with N decimal digits, e.g.
+    ("retrieval.documents.", ".document.score")."""
+    event_times: Sequence[str] = ()
+    """Names of span events whose first time is wanted."""
+    event_attributes: Sequence[tuple[str, str]] = ()
+    """(event name, key) of attributes of span events; the first event of that name that carries the key counts. Found
+    in `SpanColumns.attributes` under `f"{event}/{key}"`, with the default cap."""
+    log_events: Sequence[str] = ()
+    """Event names of the log records that are wanted; all other records are skipped and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeColumn:
+    """One attribute over n rows. Where a key repeats within a row, the last occurrence is kept."""
+
+    kind: NDArray[np.uint8]
+    """[n] ValueKind."""
+    number: NDArray[np.float64]
+    """[n] the value of INT, DOUBLE and BOOL (0 or 1); NaN for the other kinds."""
+    code: NDArray[np.int32]
+    """[n] index in `values` for STRING, BYTES, ARRAY and KVLIST; -1 for the other kinds."""
+    values: Sequence[str | bytes]
+    """Distinct payloads in order of first appearance: str for STRING (invalid UTF-8 replaced by U+FFFD), bytes for
+    BYTES, and the serialized ArrayValue or KeyValueList message for ARRAY and KVLIST."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """A string column, dictionary-coded."""
+
+    code: NDArray[np.int32]
+    """[n] index in `values`; -1 where absent."""
+    values: Sequence[str]
+    """Distinct values, none of them empty; after `SpanBatch.take` some may be unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedColumn:
+    """A flattened list (`prefix.N.suffix`) per row."""
+
+    count: NDArray[np.int32]
+    """[n] how many keys matched."""
+    maximum: NDArray[np.float64]
+    """[n] the largest numeric value; NaN where there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeName:
+    """An instrumentation scope."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpanColumns:
+    """The spans (or the wanted log records) of some requests, row by row in wire order; nobody writes to one.
+
+    For log records `name` is the event name (field `event_name`, else the attribute `event.name` or `event_name`),
+    `start` is 0, `end` is `time_unix_nano` or else `observed_time_unix_nano`, and `kind`, `status`, `parent_id` are 0.
+    Row flaws TRACE_ID and SPAN_ID are set for log records too; a record may legitimately have neither id.
+    """
+
+    trace_id: NDArray[np.uint8]
+    """[n, 16] zero where flawed."""
+    span_id: NDArray[np.uint8]
+    """[n, 8] zero where flawed."""
+    parent_id: NDArray[np.uint8]
+    """[n, 8] zero where there is none."""
+    start: NDArray[np.uint64]
+    """[n] Unix nanoseconds."""
+    end: NDArray[np.uint64]
+    """[n] Unix nanoseconds."""
+    kind: NDArray[np.uint8]
+    """[n] OTLP SpanKind, 0 where it is out of range."""
+    status: NDArray[np.uint8]
+    """[n] OTLP StatusCode, 0 where it is out of range."""
+    flaw: NDArray[np.uint8]
+    """[n] Flaw bits."""
+    name: TextColumn
+    """Cap 256 bytes; absent where empty."""
+    trace_state: TextColumn
+    """Cap 512 bytes; absent where empty."""
+    resource: NDArray[np.int32]
+    """[n] row in `resources`."""
+    scope: NDArray[np.int32]
+    """[n] index in `scopes`."""
+    resources: Mapping[str, AttributeColumn]
+    """Attributes of the distinct ResourceSpans entries; only keys that occur."""
+    scopes: Sequence[ScopeName]
+    attributes: Mapping[str, AttributeColumn]
+    """Attributes of the rows; only keys that occur."""
+    indexed: Mapping[tuple[str, str], IndexedColumn] = field(default_factory=dict)
+    event_time: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
+    """[n] per event name the first time; 0 where the row has no such event. Only names that occur."""
+    skipped: int = 0
+    """Log records that no projection asked for."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Some requests decoded together into one set of columns."""
+
+    columns: SpanColumns
+    offsets: Sequence[int]
+    """[requests + 1]; the rows of request i are offsets[i] to offsets[i + 1], none where it was refused."""
+    errors: Sequence[DecodeError | None]
+    """[requests] why a request was refused as a whole."""

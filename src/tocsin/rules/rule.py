@@ -1,0 +1,186 @@
+"""A rule after its text was understood: what the engine is given. Immutable, free of YAML."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+from tocsin.model.batch import SpanClass
+from tocsin.rules.filters import Filter
+
+__all__ = ["Aggregate", "BlockAction", "Condition", "Level", "Metric", "NoData", "Rule", "Sampling", "Scope", "Severity"]
+
+
+class Scope(StrEnum):
+    """What one sample of a rule is."""
+
+    SPAN = "span"
+    TRACE = "trace"
+
+
+class Metric(StrEnum):
+    """What is measured of a sample; units in the rule reference. ATTRIBUTE is any numeric attribute, by its key."""
+
+    COST = "cost"
+    LATENCY = "latency"
+    ERROR_RATE = "error_rate"
+    SUCCESS_RATE = "success_rate"
+    TOKENS = "tokens"
+    INPUT_TOKENS = "input_tokens"
+    OUTPUT_TOKENS = "output_tokens"
+    CACHED_TOKENS = "cached_tokens"
+    REASONING_TOKENS = "reasoning_tokens"
+    COUNT = "count"
+    COST_PER_TRACE = "cost_per_trace"
+    TIME_TO_FIRST_TOKEN = "time_to_first_token"  # noqa: S105  # a metric's name, no secret
+    JUDGE_SCORE = "judge_score"
+    RELEVANCE_SCORE = "relevance_score"
+    TOP_SCORE = "top_score"
+    RETRIEVED_COUNT = "retrieved_count"
+    UNPRICED_RATIO = "unpriced_ratio"
+    COST_MISMATCH = "cost_mismatch"
+    ATTRIBUTE = "attribute"
+
+
+class Aggregate(StrEnum):
+    """How samples of a window become one value. QUANTILE is written p50 … p99.9; its rank is `Rule.quantile`."""
+
+    SUM = "sum"
+    AVG = "avg"
+    MIN = "min"
+    MAX = "max"
+    COUNT = "count"
+    STDDEV = "stddev"
+    RATE = "rate"
+    LAST = "last"
+    QUANTILE = "quantile"
+
+
+class Condition(StrEnum):
+    """How a value is compared with the threshold; ABSENT: a known series had no sample for the window."""
+
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    EQ = "eq"
+    NE = "ne"
+    ABSENT = "absent"
+
+
+class Severity(StrEnum):
+    """From least to most urgent."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for low to 3 for critical."""
+        return list(Severity).index(self)
+
+
+class NoData(StrEnum):
+    """What a window without samples means for an alert that was firing."""
+
+    OK = "ok"
+    ALERT = "alert"
+    KEEP = "keep"
+
+
+class Sampling(StrEnum):
+    """Whether head-sampled spans count for those that were not sent."""
+
+    ADJUST = "adjust"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One threshold of a rule; a rule without `levels:` has one."""
+
+    severity: Severity
+    threshold: Decimal
+    """In the metric's unit: USD, ms, ratio 0 to 1, tokens, samples. 0 for Condition.ABSENT."""
+    recovery_threshold: Decimal | None
+    """Once firing, the value must cross back over this one; None: over `threshold`."""
+    notify: tuple[str, ...]
+    """Names of contact points; empty: only recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAction:
+    """`actions: - block: conversation, ttl: 1h`."""
+
+    label: str
+    ttl_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One enabled rule, all defaults filled in."""
+
+    project: str
+    name: str
+    description: str
+    scope: Scope
+    spans: frozenset[SpanClass] | None
+    """Which spans are samples; None: the metric's own choice (LLM calls, or any span that carries the attribute)."""
+    metric: Metric
+    attribute: str | None
+    """The key, where metric is ATTRIBUTE."""
+    aggregate: Aggregate
+    quantile: float | None
+    """0 to 1, where aggregate is QUANTILE."""
+    window_ns: int | None
+    """None: each sample is judged on its own."""
+    group_by: tuple[tuple[str, ...], ...]
+    """One series per distinct combination; each entry is a label, or alternatives of which the first known counts:
+    `[conversation or trace, model]` is (("conversation", "trace"), ("model",))."""
+    filters: tuple[Filter, ...]
+    """All must hold."""
+    condition: Condition
+    levels: tuple[Level, ...]
+    """From least to most severe; never empty."""
+    min_samples: int
+    for_ns: int
+    keep_firing_ns: int
+    cooldown_ns: int
+    notify_resolved: bool
+    no_data: NoData
+    sampling: Sampling
+    runbook_url: str | None
+    dashboard_url: str | None
+    """A Liquid template."""
+    summary: str | None
+    """A Liquid template; None: a sentence made from the rule."""
+    labels: Mapping[str, str]
+    actions: tuple[BlockAction, ...]
+    version: str
+    """16 hex digits over everything above; changes when the rule does. Part of alert event ids."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Project and name: what makes a rule the same one after an edit."""
+        return self.project, self.name
+
+    @property
+    def unit(self) -> str:
+        """`USD`, `ms`, `ratio`, `tokens`, `samples` or, for attributes and scores, an empty string; `/s` for rates."""
+        base = {
+            Metric.COST: "USD",
+            Metric.COST_PER_TRACE: "USD",
+            Metric.LATENCY: "ms",
+            Metric.TIME_TO_FIRST_TOKEN: "ms",
+            Metric.ERROR_RATE: "ratio",
+            Metric.SUCCESS_RATE: "ratio",
+            Metric.UNPRICED_RATIO: "ratio",
+            Metric.COST_MISMATCH: "ratio",
+            Metric.COUNT: "samples",
+            Metric.RETRIEVED_COUNT: "documents",
+        }.get(self.metric, "tokens" if self.metric.value.endswith("tokens") else "")
+        if self.aggregate is Aggregate.COUNT:
+            base = "samples"
+        return f"{base}/s" if self.aggregate is Aggregate.RATE else base

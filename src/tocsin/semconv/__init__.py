@@ -1,0 +1,1 @@
+"""Dialects to canonical columns: which attribute means what, which spans are model calls."""
