@@ -1,0 +1,252 @@
+//! Columns under construction: one cell a row, payloads in a dictionary.
+
+use std::borrow::Cow;
+
+use crate::hash::Seed;
+use crate::value::{capped, kind, Value};
+
+/// A distinct payload.
+pub enum Payload<'a> {
+    Text(Cow<'a, str>),
+    Raw(&'a [u8]),
+}
+
+impl Payload<'_> {
+    #[inline(always)]
+    fn is(&self, text: bool, bytes: &[u8]) -> bool {
+        match self {
+            Payload::Text(own) => text && own.as_bytes() == bytes,
+            Payload::Raw(own) => !text && *own == bytes,
+        }
+    }
+}
+
+/// Payloads of this many or fewer are searched one after the other, without a table.
+const FEW: usize = 8;
+
+/// Distinct payloads in order of first appearance.
+pub struct Dictionary<'a> {
+    pub payloads: Vec<Payload<'a>>,
+    hashes: Vec<u32>,
+    /// Open addressing, a power of two in size: index in `payloads` plus 1, or 0. Empty while there are few.
+    slots: Vec<u32>,
+    last: usize,
+    seed: Seed,
+}
+
+impl<'a> Dictionary<'a> {
+    pub fn new(seed: Seed) -> Self {
+        Dictionary { payloads: Vec::new(), hashes: Vec::new(), slots: Vec::new(), last: 0, seed }
+    }
+
+    /// Return the code of a string; what is not UTF-8 in it becomes U+FFFD.
+    #[inline]
+    pub fn text(&mut self, bytes: &'a [u8]) -> i32 {
+        if self.payloads.get(self.last).is_some_and(|last| last.is(true, bytes)) {
+            return self.last as i32;
+        }
+        let hash = self.seed.hash(bytes);
+        if let Some(code) = self.find(hash, true, bytes) {
+            return code;
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.insert(hash, Payload::Text(Cow::Borrowed(text))),
+            Err(_) => self.replaced(bytes),
+        }
+    }
+
+    #[cold]
+    fn replaced(&mut self, bytes: &'a [u8]) -> i32 {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let hash = self.seed.hash(text.as_bytes());
+        match self.find(hash, true, text.as_bytes()) {
+            Some(code) => code,
+            None => self.insert(hash, Payload::Text(Cow::Owned(text))),
+        }
+    }
+
+    /// Return the code of a byte string.
+    pub fn raw(&mut self, bytes: &'a [u8]) -> i32 {
+        let hash = !self.seed.hash(bytes);
+        match self.find(hash, false, bytes) {
+            Some(code) => code,
+            None => self.insert(hash, Payload::Raw(bytes)),
+        }
+    }
+
+    #[inline]
+    fn find(&mut self, hash: u32, text: bool, bytes: &[u8]) -> Option<i32> {
+        if self.slots.is_empty() {
+            for (index, &own) in self.hashes.iter().enumerate() {
+                if own == hash && self.payloads[index].is(text, bytes) {
+                    self.last = index;
+                    return Some(index as i32);
+                }
+            }
+            return None;
+        }
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.slots[slot] != 0 {
+            let index = self.slots[slot] as usize - 1;
+            if self.hashes[index] == hash && self.payloads[index].is(text, bytes) {
+                self.last = index;
+                return Some(index as i32);
+            }
+            slot = (slot + 1) & mask;
+        }
+        None
+    }
+
+    fn insert(&mut self, hash: u32, payload: Payload<'a>) -> i32 {
+        let code = self.payloads.len();
+        self.payloads.push(payload);
+        self.hashes.push(hash);
+        self.last = code;
+        if self.payloads.len() * 2 > self.slots.len() && self.payloads.len() > FEW {
+            self.rebuild();
+        } else if !self.slots.is_empty() {
+            self.occupy(code);
+        }
+        code as i32
+    }
+
+    fn rebuild(&mut self) {
+        let size = (self.payloads.len() * 4).next_power_of_two();
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        for code in 0..self.payloads.len() {
+            self.occupy(code);
+        }
+    }
+
+    fn occupy(&mut self, code: usize) {
+        let mask = self.slots.len() - 1;
+        let mut slot = self.hashes[code] as usize & mask;
+        while self.slots[slot] != 0 {
+            slot = (slot + 1) & mask;
+        }
+        self.slots[slot] = code as u32 + 1;
+    }
+
+    /// Forget the payload that came last. What came before it was never displaced by it, so its slot may be emptied.
+    fn forget_newest(&mut self) {
+        let Some(hash) = self.hashes.pop() else {
+            return;
+        };
+        self.payloads.pop();
+        self.last = 0;
+        if !self.slots.is_empty() {
+            let newest = self.hashes.len() as u32 + 1;
+            let mask = self.slots.len() - 1;
+            let mut slot = hash as usize & mask;
+            while self.slots[slot] != newest {
+                slot = (slot + 1) & mask;
+            }
+            self.slots[slot] = 0;
+        }
+    }
+}
+
+/// One row of an attribute column.
+#[derive(Clone, Copy)]
+pub struct Cell {
+    pub number: f64,
+    pub code: i32,
+    pub kind: u8,
+}
+
+pub const ABSENT: Cell = Cell { number: f64::NAN, code: -1, kind: kind::ABSENT };
+
+/// An attribute over the rows that were written so far; rows after the last cell lack it.
+pub struct Column<'a> {
+    /// Which of the projection's entries this is.
+    pub entry: usize,
+    pub cells: Vec<Cell>,
+    pub dictionary: Dictionary<'a>,
+    /// The event that wrote the last cell, for attributes of events.
+    pub event: usize,
+    /// Whether the last cell brought a new payload.
+    fresh: bool,
+    cap: usize,
+}
+
+impl<'a> Column<'a> {
+    pub fn new(entry: usize, cap: usize, seed: Seed) -> Self {
+        Column { entry, cells: Vec::new(), dictionary: Dictionary::new(seed), event: 0, fresh: false, cap }
+    }
+
+    /// Write the value of a row that is not before the last one; it replaces what the row had.
+    #[inline]
+    pub fn put(&mut self, row: usize, value: Value<'a>) {
+        if self.cells.len() > row {
+            self.take_back();
+        }
+        let known = self.dictionary.payloads.len();
+        let cell = self.cell(value);
+        self.fresh = self.dictionary.payloads.len() > known;
+        if self.cells.len() < row {
+            self.cells.resize(row, ABSENT);
+        }
+        self.cells.push(cell);
+    }
+
+    #[inline]
+    fn cell(&mut self, value: Value<'a>) -> Cell {
+        let number = |kind, number| Cell { number, code: -1, kind };
+        match value {
+            Value::Absent => ABSENT,
+            Value::String(text) => {
+                Cell { number: f64::NAN, code: self.dictionary.text(capped(text, self.cap)), kind: kind::STRING }
+            }
+            Value::Bool(value) => number(kind::BOOL, f64::from(u8::from(value))),
+            Value::Int(value) => number(kind::INT, value as f64),
+            Value::Double(value) => number(kind::DOUBLE, value),
+            Value::Raw(kind, payload) => Cell {
+                number: f64::NAN,
+                code: self.dictionary.raw(if payload.len() > self.cap { &[] } else { payload }),
+                kind,
+            },
+        }
+    }
+
+    /// Undo the last cell, so that a value which a later one replaced leaves no trace.
+    #[cold]
+    fn take_back(&mut self) {
+        self.cells.pop();
+        if self.fresh {
+            self.dictionary.forget_newest();
+            self.fresh = false;
+        }
+    }
+
+    /// Whether any row has a value.
+    pub fn occurs(&self) -> bool {
+        self.cells.iter().any(|cell| cell.kind != kind::ABSENT)
+    }
+}
+
+/// The columns of the entries that have occurred.
+pub struct Columns<'a> {
+    /// Per entry of the projection: index in `columns` plus 1, or 0.
+    slots: Vec<u32>,
+    pub columns: Vec<Column<'a>>,
+    seed: Seed,
+}
+
+impl<'a> Columns<'a> {
+    pub fn new(entries: usize, seed: Seed) -> Self {
+        Columns { slots: vec![0; entries], columns: Vec::new(), seed }
+    }
+
+    #[inline]
+    pub fn of(&mut self, entry: usize, cap: usize) -> &mut Column<'a> {
+        let mut slot = self.slots[entry] as usize;
+        if slot == 0 {
+            self.columns.push(Column::new(entry, cap, self.seed));
+            slot = self.columns.len();
+            self.slots[entry] = slot as u32;
+        }
+        &mut self.columns[slot - 1]
+    }
+}

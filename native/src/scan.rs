@@ -1,0 +1,306 @@
+//! What a scan has found so far, and the parts that traces and logs share.
+
+use std::collections::HashMap;
+
+use crate::column::{Columns, Dictionary};
+use crate::projection::{Projection, NONE};
+use crate::value::{capped, KeyValue, Value};
+use crate::wire::{tag, Malformed, Reader, Result, BYTES};
+
+/// Bits of `tocsin.model.columns.Flaw`.
+pub mod flaw {
+    pub const TRACE_ID: u8 = 1;
+    pub const SPAN_ID: u8 = 2;
+    pub const PARENT_ID: u8 = 4;
+}
+
+/// Bytes that are kept of a span's name, a scope's name and a scope's version.
+const NAME_CAP: usize = 256;
+/// Bytes that are kept of a span's trace state; W3C's own limit.
+const TRACE_STATE_CAP: usize = 512;
+/// How many attribute positions are predicted; spans with more look the rest up.
+const PREDICTED: usize = 256;
+
+/// The fields of a span or log record, as on the wire.
+#[derive(Default)]
+pub struct Row<'a> {
+    pub trace_id: &'a [u8],
+    pub span_id: &'a [u8],
+    pub parent_id: &'a [u8],
+    pub start: u64,
+    pub end: u64,
+    pub kind: u64,
+    pub status: u64,
+    pub name: &'a [u8],
+    pub trace_state: &'a [u8],
+}
+
+/// The columns that every row has.
+#[derive(Default)]
+pub struct Fixed {
+    pub trace_id: Vec<u8>,
+    pub span_id: Vec<u8>,
+    pub parent_id: Vec<u8>,
+    pub start: Vec<u64>,
+    pub end: Vec<u64>,
+    pub kind: Vec<u8>,
+    pub status: Vec<u8>,
+    pub flaw: Vec<u8>,
+    pub resource: Vec<i32>,
+    pub scope: Vec<i32>,
+    pub name: Vec<i32>,
+    pub trace_state: Vec<i32>,
+}
+
+/// A flattened list over the rows that were written so far.
+#[derive(Default)]
+pub struct List {
+    pub count: Vec<i32>,
+    pub maximum: Vec<f64>,
+}
+
+/// What a key leads to: an entry of the projection, and the flattened lists that it is an element of.
+#[derive(Clone, Copy)]
+struct Target<'a> {
+    key: &'a [u8],
+    entry: u32,
+    /// Index in `Scan::list_sets`; 0 is the empty set.
+    lists: u32,
+}
+
+/// Everything that the requests of one call have brought.
+pub struct Scan<'p, 'a> {
+    pub projection: &'p Projection,
+    pub fixed: Fixed,
+    pub names: Dictionary<'a>,
+    pub trace_states: Dictionary<'a>,
+    pub attributes: Columns<'a>,
+    pub lists: Vec<List>,
+    /// Per wanted event time; rows after the last have none.
+    pub event_times: Vec<Vec<u64>>,
+    pub resource_attributes: Columns<'a>,
+    pub resources: usize,
+    known_resources: HashMap<&'a [u8], usize>,
+    pub scopes: Vec<(&'a [u8], &'a [u8])>,
+    known_scopes: HashMap<(&'a [u8], &'a [u8]), usize>,
+    pub skipped: u64,
+    predicted: Vec<Target<'a>>,
+    list_sets: Vec<Vec<usize>>,
+}
+
+impl<'p, 'a> Scan<'p, 'a> {
+    pub fn new(projection: &'p Projection) -> Self {
+        let seed = projection.seed;
+        Scan {
+            projection,
+            fixed: Fixed::default(),
+            names: Dictionary::new(seed),
+            trace_states: Dictionary::new(seed),
+            attributes: Columns::new(projection.caps.len(), seed),
+            lists: projection.indexed.iter().map(|_| List::default()).collect(),
+            event_times: vec![Vec::new(); projection.event_times],
+            resource_attributes: Columns::new(projection.caps.len(), seed),
+            resources: 0,
+            known_resources: HashMap::new(),
+            scopes: Vec::new(),
+            known_scopes: HashMap::new(),
+            skipped: 0,
+            predicted: Vec::new(),
+            list_sets: vec![Vec::new()],
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.fixed.end.len()
+    }
+
+    /// Read an attribute of the row that will be pushed next; `position` counts the row's attributes.
+    #[inline]
+    pub fn attribute(&mut self, data: &'a [u8], level: usize, position: usize) -> Result<()> {
+        let pair = KeyValue::read(data, level)?;
+        // Spans of one library have the same keys in the same order, so the last span's key at this position is most
+        // likely this one's.
+        let target = match self.predicted.get(position) {
+            Some(target) if target.key == pair.key => *target,
+            _ => self.find(pair.key, position),
+        };
+        if target.entry == NONE && target.lists == 0 {
+            return Ok(());
+        }
+        self.keep(target, pair.value()?);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn find(&mut self, key: &'a [u8], position: usize) -> Target<'a> {
+        let mut target = Target { key, entry: self.projection.entry(key), lists: 0 };
+        if !self.projection.indexed.is_empty() {
+            let lists = self.projection.lists(key);
+            if !lists.is_empty() {
+                let known = self.list_sets.iter().position(|set| *set == lists);
+                target.lists = known.unwrap_or(self.list_sets.len()) as u32;
+                if known.is_none() {
+                    self.list_sets.push(lists);
+                }
+            }
+        }
+        if let Some(slot) = self.predicted.get_mut(position) {
+            *slot = target;
+        } else if position == self.predicted.len() && position < PREDICTED {
+            self.predicted.push(target);
+        }
+        target
+    }
+
+    #[inline]
+    fn keep(&mut self, target: Target<'a>, value: Value<'a>) {
+        let row = self.fixed.end.len();
+        if target.entry != NONE {
+            let entry = target.entry as usize;
+            self.attributes.of(entry, self.projection.caps[entry]).put(row, value);
+        }
+        for &list in &self.list_sets[target.lists as usize] {
+            self.lists[list].put(row, value);
+        }
+    }
+
+    /// Push a row; its attributes were read before.
+    pub fn push(&mut self, row: &Row<'a>) {
+        let fixed = &mut self.fixed;
+        let mut flaws = 0;
+        flaws |= push_id::<16>(&mut fixed.trace_id, row.trace_id, flaw::TRACE_ID);
+        flaws |= push_id::<8>(&mut fixed.span_id, row.span_id, flaw::SPAN_ID);
+        match <[u8; 8]>::try_from(row.parent_id) {
+            Ok(id) => fixed.parent_id.extend_from_slice(&id),
+            Err(_) => {
+                fixed.parent_id.extend_from_slice(&[0; 8]);
+                flaws |= if row.parent_id.is_empty() { 0 } else { flaw::PARENT_ID };
+            }
+        }
+        fixed.flaw.push(flaws);
+        fixed.start.push(row.start);
+        fixed.end.push(row.end);
+        fixed.kind.push(enumerator(row.kind, 5));
+        fixed.status.push(enumerator(row.status, 2));
+        fixed.name.push(text_code(&mut self.names, row.name, NAME_CAP));
+        fixed.trace_state.push(text_code(&mut self.trace_states, row.trace_state, TRACE_STATE_CAP));
+    }
+
+    /// Say that all rows without a scope yet have this one.
+    pub fn end_scope(&mut self, name: &'a [u8], version: &'a [u8]) {
+        let scope = (capped(name, NAME_CAP), capped(version, NAME_CAP));
+        let index = *self.known_scopes.entry(scope).or_insert(self.scopes.len());
+        if index == self.scopes.len() {
+            self.scopes.push(scope);
+        }
+        let rows = self.rows();
+        self.fixed.scope.resize(rows, index as i32);
+    }
+
+    /// Read a resource, and say that all rows without one yet have it.
+    ///
+    /// A resource whose bytes were seen before is the same; one in several parts (which are merged) is always new.
+    pub fn end_resource(&mut self, parts: &[&'a [u8]]) -> Result<()> {
+        let index = match parts {
+            [] => self.resource(&[], &[])?,
+            [part] => self.resource(part, parts)?,
+            _ => self.new_resource(parts)?,
+        };
+        let rows = self.rows();
+        self.fixed.resource.resize(rows, index as i32);
+        Ok(())
+    }
+
+    fn resource(&mut self, key: &'a [u8], parts: &[&'a [u8]]) -> Result<usize> {
+        if let Some(&known) = self.known_resources.get(key) {
+            return Ok(known);
+        }
+        let index = self.new_resource(parts)?;
+        self.known_resources.insert(key, index);
+        Ok(index)
+    }
+
+    fn new_resource(&mut self, parts: &[&'a [u8]]) -> Result<usize> {
+        let row = self.resources;
+        for part in parts {
+            let mut reader = Reader::new(part, 0);
+            while let Some(found) = reader.next_tag()? {
+                const ATTRIBUTES: u32 = tag(1, BYTES);
+                if found != ATTRIBUTES {
+                    reader.skip(found)?;
+                    continue;
+                }
+                let pair = KeyValue::read(reader.bytes()?, 1)?;
+                let entry = self.projection.entry(pair.key);
+                if entry != NONE {
+                    let entry = entry as usize;
+                    let column = self.resource_attributes.of(entry, self.projection.caps[entry]);
+                    column.put(row, pair.value()?);
+                }
+            }
+        }
+        self.resources += 1;
+        Ok(row)
+    }
+
+    /// Refuse a request that brings more rows than the columns of one request may have.
+    pub fn check_rows(&self, before: usize, at: &'a [u8]) -> Result<()> {
+        if self.rows() - before < self.projection.most_rows {
+            return Ok(());
+        }
+        Err(Malformed { what: "too many spans or records in one request", address: at.as_ptr() as usize })
+    }
+}
+
+impl List {
+    /// Count an element of `row`, and keep the largest number.
+    fn put(&mut self, row: usize, value: Value) {
+        if self.count.len() <= row {
+            self.count.resize(row + 1, 0);
+            self.maximum.resize(row + 1, f64::NAN);
+        }
+        self.count[row] = self.count[row].saturating_add(1);
+        let number = match value {
+            Value::Int(number) => number as f64,
+            Value::Double(number) => number,
+            _ => return,
+        };
+        let maximum = &mut self.maximum[row];
+        if maximum.is_nan() || number > *maximum {
+            *maximum = number;
+        }
+    }
+}
+
+#[inline]
+fn push_id<const N: usize>(ids: &mut Vec<u8>, id: &[u8], flaw: u8) -> u8 {
+    match <[u8; N]>::try_from(id) {
+        Ok(id) if id != [0; N] => {
+            ids.extend_from_slice(&id);
+            0
+        }
+        _ => {
+            ids.extend_from_slice(&[0; N]);
+            flaw
+        }
+    }
+}
+
+/// Return an enum's number, 0 where it is over `greatest`. Enums are the low 32 bits of their varint.
+fn enumerator(value: u64, greatest: u32) -> u8 {
+    let value = value as u32;
+    if value <= greatest {
+        value as u8
+    } else {
+        0
+    }
+}
+
+#[inline]
+fn text_code<'a>(dictionary: &mut Dictionary<'a>, text: &'a [u8], cap: usize) -> i32 {
+    if text.is_empty() {
+        -1
+    } else {
+        dictionary.text(capped(text, cap))
+    }
+}

@@ -1,0 +1,29 @@
+from collections.abc import Sequence
+
+_Errors = list[str | None]
+_Values = list[str | bytes]
+_Parts = tuple[
+    tuple[int, list[int], _Errors, int],  # rows, offsets, errors, skipped records
+    tuple[bytes, bytes, bytes],  # trace, span and parent ids
+    tuple[bytes, bytes, bytes, bytes],  # matrices of u64, u8, i32 and f64: see tocsin.decode.wire
+    tuple[list[str], list[str]],  # names, trace states
+    tuple[list[str], list[_Values]],  # attribute columns
+    tuple[list[int], list[int]],  # event times and flattened lists that occur
+    tuple[int, bytes, bytes, bytes, list[str], list[_Values]],  # resources: rows, matrices, columns
+    list[tuple[str, str]],  # scopes
+]
+
+class Scanner:
+    def __new__(
+        cls,
+        *,
+        attributes: Sequence[tuple[str, int]],
+        indexed: Sequence[tuple[str, str]],
+        event_times: Sequence[str],
+        event_attributes: Sequence[tuple[str, str]],
+        event_cap: int,
+        log_events: Sequence[str],
+        most_rows: int,
+    ) -> Scanner: ...
+    def traces(self, requests: Sequence[bytes]) -> _Parts: ...
+    def logs(self, requests: Sequence[bytes]) -> _Parts: ...
