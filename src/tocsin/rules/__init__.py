@@ -1,1 +1,1 @@
-"""Rule text to rules: what a person writes is validated whole and becomes immutable `Rule` values for the engine."""
+"""Rule text to rules: what a person writes is checked whole and becomes `Rule` values for the engine."""

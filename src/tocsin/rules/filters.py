@@ -1,9 +1,10 @@
 """Filters: which samples a rule looks at, decided once per distinct value of a label, not once per span.
 
-A filter holds when any of its positive matches does (or it has none) and every negated one does. A sample without
-the label fails positive matches and passes negated ones.
+A filter holds when any of its positive matches does (or it has none) and every negated one does. A sample
+without the label fails positive matches and passes negated ones.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import re2
 from numpy.typing import NDArray
 
-__all__ = ["Filter", "Match", "MatchKind", "compile_regex"]
+__all__ = ["Filter", "Match", "MatchKind", "compile_regex", "parse_match"]
 
 
 class MatchKind(StrEnum):
@@ -35,8 +36,8 @@ class Match:
 
     kind: MatchKind
     operand: str
-    """The text to equal; a glob (`*` and `?`, case-sensitive); an RE2 expression that must match the whole value;
-    or a number."""
+    """The text to equal; a glob (`*` and `?`, case-sensitive); an RE2 expression that must match the whole
+    value; or a number."""
     negated: bool = False
 
     def holds(self, value: str) -> bool:
@@ -83,15 +84,64 @@ class Filter:
         return not positive or any(match.holds(value) for match in positive)
 
     def table(self, values: Sequence[str]) -> NDArray[np.bool_]:
-        """Return [len(values) + 1] verdicts; the last is that of an absent value, so that code -1 finds it."""
+        """Return [len(values) + 1] verdicts; the last is an absent value's, so that code -1 finds it."""
         return np.array([*map(self.accepts, values), self.accepts(None)], dtype=np.bool_)
 
     @property
     def constant(self) -> str | None:
-        """The one value that passes, if the filter is a single equality; rules that differ in it share a plan."""
+        """The one value that passes, if it is a single equality; rules that differ in it share a plan."""
         if len(self.matches) == 1 and self.matches[0].kind is MatchKind.EQUAL and not self.matches[0].negated:
             return self.matches[0].operand
         return None
+
+
+_COMPARISONS = (MatchKind.GTE, MatchKind.LTE, MatchKind.GT, MatchKind.LT)
+
+
+def parse_match(text: str) -> Match:
+    """Return the match that a person wrote: `gpt-4o`, `gpt-*`, `!prod`, `>5`, `~regex`, `=exact text`.
+
+    Raises:
+        ValueError: what follows a sign is not what the sign needs; the text says what would be right.
+    """
+    negated = text.startswith("!")
+    body = text[1:].lstrip() if negated else text
+    if body.startswith("!"):
+        raise ValueError(
+            f"{text[:80]!r} is negated twice; write one '!', or '=' before text that begins with '!'"
+        )
+    if negated and not body:
+        raise ValueError("'!' negates nothing; write '!value', or '!*' for samples without the label")
+    if body.startswith("="):
+        return Match(MatchKind.EQUAL, body[1:], negated)
+    if body.startswith("~"):
+        return Match(MatchKind.REGEX, _checked_regex(body[1:]), negated)
+    for kind in _COMPARISONS:
+        if body.startswith(kind.value):
+            return Match(kind, _checked_number(body.removeprefix(kind.value).strip(), text), negated)
+    return Match(MatchKind.GLOB if "*" in body or "?" in body else MatchKind.EQUAL, body, negated)
+
+
+def _checked_regex(pattern: str) -> str:
+    if not pattern:
+        raise ValueError("'~' is followed by no expression; write one, or '=~' for the text '~'")
+    try:
+        compile_regex(pattern)
+    except ValueError as error:
+        raise ValueError(f"not an RE2 expression: {error}") from error
+    return pattern
+
+
+def _checked_number(number: str, text: str) -> str:
+    try:
+        finite = math.isfinite(float(number))
+    except ValueError:
+        finite = False
+    if not finite or "_" in number:
+        raise ValueError(
+            f"{text[:80]!r} compares with no number; write one, or '=' before text that begins with the sign"
+        )
+    return number
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,18 @@ from enum import StrEnum
 from tocsin.model.batch import SpanClass
 from tocsin.rules.filters import Filter
 
-__all__ = ["Aggregate", "BlockAction", "Condition", "Level", "Metric", "NoData", "Rule", "Sampling", "Scope", "Severity"]
+__all__ = [
+    "Aggregate",
+    "BlockAction",
+    "Condition",
+    "Level",
+    "Metric",
+    "NoData",
+    "Rule",
+    "Sampling",
+    "Scope",
+    "Severity",
+]
 
 
 class Scope(StrEnum):
@@ -19,7 +30,7 @@ class Scope(StrEnum):
 
 
 class Metric(StrEnum):
-    """What is measured of a sample; units in the rule reference. ATTRIBUTE is any numeric attribute, by its key."""
+    """What is measured of a sample; units in the rule reference. ATTRIBUTE is any numeric one, by its key."""
 
     COST = "cost"
     LATENCY = "latency"
@@ -43,7 +54,7 @@ class Metric(StrEnum):
 
 
 class Aggregate(StrEnum):
-    """How samples of a window become one value. QUANTILE is written p50 … p99.9; its rank is `Rule.quantile`."""
+    """How samples of a window become one value. QUANTILE is written p50 … p99.9, its rank is `quantile`."""
 
     SUM = "sum"
     AVG = "avg"
@@ -127,7 +138,7 @@ class Rule:
     description: str
     scope: Scope
     spans: frozenset[SpanClass] | None
-    """Which spans are samples; None: the metric's own choice (LLM calls, or any span that carries the attribute)."""
+    """Which spans are samples; None: the metric's own choice (LLM calls, or carriers of the attribute)."""
     metric: Metric
     attribute: str | None
     """The key, where metric is ATTRIBUTE."""
@@ -137,8 +148,8 @@ class Rule:
     window_ns: int | None
     """None: each sample is judged on its own."""
     group_by: tuple[tuple[str, ...], ...]
-    """One series per distinct combination; each entry is a label, or alternatives of which the first known counts:
-    `[conversation or trace, model]` is (("conversation", "trace"), ("model",))."""
+    """One series per distinct combination; each entry is a label, or alternatives of which the first
+    known counts: `[conversation or trace, model]` is (("conversation", "trace"), ("model",))."""
     filters: tuple[Filter, ...]
     """All must hold."""
     condition: Condition
@@ -168,7 +179,7 @@ class Rule:
 
     @property
     def unit(self) -> str:
-        """`USD`, `ms`, `ratio`, `tokens`, `samples` or, for attributes and scores, an empty string; `/s` for rates."""
+        """`USD`, `ms`, `ratio`, `tokens`, `samples` or nothing for attributes and scores; `/s` for rates."""
         base = {
             Metric.COST: "USD",
             Metric.COST_PER_TRACE: "USD",

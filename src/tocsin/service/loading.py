@@ -1,0 +1,400 @@
+"""From a configuration file to a checked configuration and its rules; every mistake of every file at once.
+
+Text only: nothing is opened but the files, nothing is started, no name is resolved.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tocsin.errors import ConfigError
+from tocsin.notify.template import problem_of
+from tocsin.rules.compile import compile_rule
+from tocsin.rules.config import SHORT_NAMES, RuleConfig
+from tocsin.rules.document import MAX_BYTES, Document, parse
+from tocsin.rules.problems import KeyPath, Mistake, Problem, closest
+from tocsin.rules.rule import Rule, Sampling
+from tocsin.rules.validation import later_keys, unknown_key, validate
+from tocsin.service.config import Configuration
+from tocsin.service.reading import Reading, ReadingError
+from tocsin.service.references import References
+
+__all__ = ["Loaded", "Loader", "load", "load_text"]
+
+MAX_RULE_FILES = 10_000
+_MAX_PROBLEMS = 100
+"""More than these help nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration and what it was made of."""
+
+    configuration: Configuration
+    """`rules` holds those of all files, disabled ones included, as they were written."""
+    rules: tuple[Rule, ...]
+    """The enabled ones, in the order of the files."""
+    files: tuple[Path, ...]
+    """Everything that was read: configuration, rule files, `${file:}` secrets."""
+    warnings: tuple[str, ...] = ()
+    """`file:line:col: what`, for what is allowed and probably not meant."""
+
+
+def load(path: Path, *, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Return the configuration of a file.
+
+    Args:
+        path: the file.
+        environ: what `${env:}` stands for; the process's environment if None.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    return Loader(path, environ=environ).load()
+
+
+def load_text(
+    text: str,
+    *,
+    file: str = "config.yaml",
+    directory: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Return the configuration of a text, as if it stood in `directory / file`.
+
+    Args:
+        text: YAML.
+        file: the name to show in problems.
+        directory: where `rule_files:` and `${file:}` begin; the working directory if None.
+        environ: what `${env:}` stands for; the process's environment if None.
+
+    Raises:
+        ConfigError: with every problem of every file.
+    """
+    loader = Loader((directory or Path()) / file, environ=environ)
+    return loader.load(text.encode())
+
+
+@dataclass(slots=True)
+class _RuleText:
+    """One rule of a file on its way."""
+
+    document: Document
+    path: KeyPath
+    written: object
+    config: RuleConfig | None = None
+    rule: Rule | None = None
+
+    @property
+    def shown(self) -> str:
+        """How messages name it."""
+        name = self.written.get("name") if isinstance(self.written, dict) else None
+        return f"rule {name[:120]!r}" if isinstance(name, str) and name else f"rule {int(self.path[-1]) + 1}"
+
+
+@dataclass(slots=True)
+class _RuleFile:
+    """What a file's rules became; kept while its content stays the same."""
+
+    digest: bytes | None
+    sampling: Sampling
+    document: Document
+    rules: list[_RuleText]
+    problems: list[Problem]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What one load has found so far."""
+
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    rules: list[_RuleText] = field(default_factory=list)
+
+
+class Loader:
+    """Loads a configuration again and again; files that did not change are not parsed again."""
+
+    def __init__(self, path: Path, *, environ: Mapping[str, str] | None = None) -> None:
+        self._path = path
+        self._environ = os.environ if environ is None else environ
+        self._rule_files: dict[Path, _RuleFile] = {}
+        self.reading = Reading()
+        """What the last load looked at, whether it succeeded or not."""
+
+    def load(self, data: bytes | None = None) -> Loaded:
+        """Return the configuration of the file, or of `data` in its place.
+
+        Raises:
+            ConfigError: with every problem of every file.
+        """
+        return self._load(data, bare=False)
+
+    def check(self) -> Loaded:
+        """Return the configuration, where one with nothing but `rules:` may name contact points of another.
+
+        Raises:
+            ConfigError: with every problem of every file.
+        """
+        return self._load(None, bare=True)
+
+    def _load(self, data: bytes | None, *, bare: bool) -> Loaded:
+        self.reading = Reading()
+        outcome = _Outcome()
+        document = self._document(self._path, outcome, data)
+        top = document.root.plain() if document else None
+        if document is None or (top is None and outcome.problems):
+            raise _error(outcome.problems)
+        if not isinstance(top, dict):
+            text = (
+                "the file is empty; write at least 'rules: []'"
+                if top is None
+                else "should be a mapping, 'key: value' lines"
+            )
+            raise _error([*outcome.problems, document.problem(Mistake((), text))])
+        configuration = self._configuration(document, top, outcome)
+        sampling = configuration.sampling if configuration else Sampling.IGNORE
+        self._add_rules(document, ("rules",), top.get("rules"), sampling, outcome)
+        for path in self._rule_paths(document, top, outcome):
+            self._add_rule_file(path, sampling, outcome)
+        contacts = None if bare and set(top) <= {"rules"} else top.get("contact_points") or {}
+        _check_together(outcome, contacts)
+        if outcome.problems or configuration is None:
+            raise _error(outcome.problems)
+        return Loaded(
+            configuration.model_copy(
+                update={"rules": tuple(text.config for text in outcome.rules if text.config)}
+            ),
+            tuple(text.rule for text in outcome.rules if text.rule and text.config and text.config.enabled),
+            tuple(path for path, digest in self.reading.digests.items() if digest is not None),
+            tuple(str(warning) for warning in outcome.warnings),
+        )
+
+    def _document(self, path: Path, outcome: _Outcome, data: bytes | None = None) -> Document | None:
+        """The parsed file; None where it can't be read."""
+        try:
+            content = self.reading.read(path, MAX_BYTES) if data is None else data
+        except ReadingError as error:
+            outcome.problems.append(Problem(str(path), 1, 1, str(error)))
+            return None
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = content[: error.start].decode()
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            outcome.problems.append(Problem(str(path), line, column, "not UTF-8; save the file as UTF-8"))
+            return None
+        references = References(path.parent, self._environ, self.reading)
+        document, problems = parse(text, str(path), references.substitute)
+        outcome.problems += problems
+        return document
+
+    def _configuration(
+        self, document: Document, top: Mapping[str, Any], outcome: _Outcome
+    ) -> Configuration | None:
+        rest = {key: value for key, value in top.items() if key != "rules"}
+        configuration, mistakes = validate(Configuration, document, (), rest)
+        for mistake in mistakes:
+            shown = (
+                f"contact point {mistake.path[1]!r}: "
+                if mistake.path[:1] == ("contact_points",) and mistake.path[1:]
+                else ""
+            )
+            outcome.problems.append(
+                document.problem(Mistake(mistake.path, shown + mistake.text, mistake.at_key))
+            )
+        return configuration
+
+    def _rule_paths(self, document: Document, top: Mapping[str, Any], outcome: _Outcome) -> Iterable[Path]:
+        """The rule files of all patterns, each once."""
+        patterns = top.get("rule_files")
+        if not isinstance(patterns, list):
+            return ()
+        found: dict[Path, None] = {}
+        for at, pattern in enumerate(patterns):
+            if not isinstance(pattern, str):
+                continue
+            wild = any(char in pattern for char in "*?[")
+            path = self._path.parent / pattern
+            try:
+                matching = self.reading.matching(str(path), MAX_RULE_FILES) if wild else (path,)
+            except ReadingError as error:
+                outcome.problems.append(document.problem(Mistake(("rule_files", at), str(error))))
+                continue
+            if not matching:
+                outcome.warnings.append(
+                    document.problem(Mistake(("rule_files", at), f"no file matches {pattern!r}"))
+                )
+            found.update(dict.fromkeys(matching))
+        found.pop(self._path, None)
+        return found
+
+    def _add_rule_file(self, path: Path, sampling: Sampling, outcome: _Outcome) -> None:
+        own = _Outcome()
+        known = self._rule_files.get(path)
+        if known is not None and self._unchanged(path, known, sampling):
+            outcome.rules += known.rules
+            outcome.problems += known.problems
+            return
+        self._rule_files.pop(path, None)
+        document = self._document(path, own)
+        if document is not None:
+            self._add_file_rules(document, sampling, own)
+            if not document.secrets and self.reading.digests[path] is not None:
+                self._rule_files[path] = _RuleFile(
+                    self.reading.digests[path], sampling, document, own.rules, own.problems
+                )
+        outcome.rules += own.rules
+        outcome.problems += own.problems
+
+    def _unchanged(self, path: Path, known: _RuleFile, sampling: Sampling) -> bool:
+        try:
+            self.reading.read(path, MAX_BYTES)
+        except ReadingError:
+            return False
+        return known.digest == self.reading.digests[path] and known.sampling is sampling
+
+    def _add_file_rules(self, document: Document, sampling: Sampling, outcome: _Outcome) -> None:
+        top = document.root.plain()
+        if not isinstance(top, dict):
+            if not outcome.problems:
+                text = (
+                    "the file is empty; write at least 'rules: []'"
+                    if top is None
+                    else "should be a mapping with 'rules:'"
+                )
+                outcome.problems.append(document.problem(Mistake((), text)))
+            return
+        for key in top:
+            if key != "rules":
+                where = "belongs into the configuration file" if key in Configuration.model_fields else ""
+                text = (
+                    f"{key!r} {where}; a rule file holds only 'rules'"
+                    if where
+                    else f"{unknown_key(None, key)}; a rule file holds only 'rules'"
+                )
+                outcome.problems.append(document.problem(Mistake((key,), text, at_key=True)))
+        self._add_rules(document, ("rules",), top.get("rules"), sampling, outcome)
+
+    def _add_rules(
+        self, document: Document, path: KeyPath, written: object, sampling: Sampling, outcome: _Outcome
+    ) -> None:
+        if written is None:
+            return
+        if not isinstance(written, list):
+            outcome.problems.append(
+                document.problem(Mistake(path, "should be a list of rules, each begun with '- name:'"))
+            )
+            return
+        for at, rule in enumerate(written):
+            text = _RuleText(document, (*path, at), rule)
+            mistakes = _understand(text, sampling)
+            outcome.problems += _told(text, mistakes)
+            outcome.rules.append(text)
+
+
+def _understand(text: _RuleText, sampling: Sampling) -> list[Mistake]:
+    """Fill in what the text means; return what is wrong with it, paths beginning at the rule."""
+    if isinstance(text.written, dict):
+        later = [
+            Mistake((key,), unknown_key(RuleConfig, key), at_key=True)
+            for key in text.written
+            if key in later_keys(RuleConfig)
+        ]
+        if later:
+            # The rest of such a rule follows other rules; what else would be said of it is noise.
+            return later
+    config, mistakes = validate(RuleConfig, text.document, text.path, text.written)
+    if config is None:
+        return [Mistake(mistake.path[len(text.path) :], mistake.text, mistake.at_key) for mistake in mistakes]
+    text.config = config
+    text.rule, mistakes = compile_rule(config, sampling=sampling)
+    return mistakes + [
+        Mistake((key,), f"not a template that can be filled in: {problem}")
+        for key, template in (("summary", config.summary), ("dashboard_url", config.dashboard_url))
+        if template is not None and (problem := problem_of(template)) is not None
+    ]
+
+
+def _told(text: _RuleText, mistakes: Iterable[Mistake]) -> list[Problem]:
+    return [
+        text.document.problem(
+            Mistake((*text.path, *mistake.path), f"{text.shown}: {mistake.text}", mistake.at_key)
+        )
+        for mistake in mistakes
+    ]
+
+
+def _check_together(outcome: _Outcome, contacts: object) -> None:
+    """What no rule can know alone: names that are taken, missing contact points, doubtful labels.
+
+    It is read from what was written, so that it is told of rules with other mistakes too.
+    """
+    places: dict[tuple[str, str], _RuleText] = {}
+    for text in outcome.rules:
+        if not isinstance(text.written, dict):
+            continue
+        mistakes: list[Mistake] = []
+        name, project = text.written.get("name"), text.written.get("project", "default")
+        if isinstance(name, str) and isinstance(project, str):
+            first = places.setdefault((project, name), text)
+            mistakes += [] if first is text else [_taken(first, project)]
+        if isinstance(contacts, dict):
+            mistakes += _missing_contacts(text.written, contacts)
+        outcome.problems += _told(text, mistakes)
+        outcome.warnings += _told(text, _doubts(text.config) if text.config else ())
+
+
+def _taken(first: _RuleText, project: str) -> Mistake:
+    place = first.document.problem(Mistake((*first.path, "name"), ""))
+    return Mistake(
+        ("name",), f"project {project!r} has a rule of this name at {place.file}:{place.line}; rename one"
+    )
+
+
+def _missing_contacts(written: Mapping[str, object], contacts: Mapping[str, object]) -> list[Mistake]:
+    named = _named_contacts((), written)
+    levels = written.get("levels")
+    for at, level in enumerate(levels if isinstance(levels, list) else ()):
+        if isinstance(level, dict):
+            named += _named_contacts(("levels", at), level)
+    return [
+        Mistake(
+            path,
+            f"no contact point {name[:80]!r}{closest(name, contacts) or '; add it under contact_points'}",
+        )
+        for path, name in named
+        if name not in contacts
+    ]
+
+
+def _named_contacts(path: KeyPath, written: Mapping[str, object]) -> list[tuple[KeyPath, str]]:
+    notify = written.get("notify")
+    names = notify if isinstance(notify, list) else [notify]
+    return [((*path, "notify", at), name) for at, name in enumerate(names) if isinstance(name, str)]
+
+
+def _doubts(config: RuleConfig) -> list[Mistake]:
+    doubts = []
+    if config.enabled and not config.notify and not any(level.notify for level in config.levels or ()):
+        doubts.append(Mistake((), "notifies nobody: its alerts are only recorded"))
+    labels: list[tuple[KeyPath, str]] = [(("filters", label), label) for label in config.filters]
+    labels += [(("group_by", at), label) for at, entry in enumerate(config.group_by) for label in entry]
+    for path, label in labels:
+        near = "" if "." in label or label in SHORT_NAMES else closest(label, SHORT_NAMES)
+        if near:
+            doubts.append(
+                Mistake(path, f"{label!r} is taken for an attribute's key{near}", at_key=path[0] == "filters")
+            )
+    return doubts
+
+
+def _error(problems: list[Problem]) -> ConfigError:
+    files = {file: at for at, file in enumerate(dict.fromkeys(problem.file for problem in problems))}
+    ordered = sorted(dict.fromkeys(problems), key=lambda problem: (files[problem.file], problem))
+    told = [str(problem) for problem in ordered]
+    if len(told) > _MAX_PROBLEMS:
+        told = [*told[:_MAX_PROBLEMS], f"… and {len(told) - _MAX_PROBLEMS} more problems"]
+    return ConfigError(*told)
