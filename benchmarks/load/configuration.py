@@ -4,8 +4,8 @@ from typing import Any
 
 __all__ = ["MIXED_RULES", "mixed", "per_tenant", "probe_rule", "with_webhook"]
 
-_NEVER: dict[str, float] = {"cost": 1e9, "latency": 1e12, "error_rate": 1.0, "count": 1e15}
-_NEVER_TOKENS = 1e15
+_NEVER = {"cost": 10**9, "latency": 10**12, "error_rate": 1, "count": 10**15}
+_NEVER_TOKENS = 10**15
 
 _PRICES = {
     # USD per million tokens: those of the load generator and of the collector's configuration.

@@ -26,7 +26,7 @@ def _idle() -> Outcome:
 
 def _conversations() -> list[Outcome]:
     config: dict[str, Any] = configuration.mixed()
-    config["rules"] = [configuration.probe_rule(threshold=1e9, notify=[])]
+    config["rules"] = [configuration.probe_rule(threshold=10**9, notify=[])]
     config["limits"] = {"groups": 2 * _CONVERSATIONS}
     traffic = Traffic(spans=512, conversations=_CONVERSATIONS, total=_CONVERSATIONS, sequential=True)
     with servers.tocsin(config) as server:

@@ -54,7 +54,9 @@ def run(effort: Effort) -> list[Outcome]:
 def _servers() -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
         running = [stack.enter_context(servers.tocsin(configuration.mixed()))]
-        running += [stack.enter_context(start()) for start in (servers.upb, servers.drain)]
+        running += [
+            stack.enter_context(start()) for start in (servers.upb, servers.grpcio_floor, servers.drain)
+        ]
         try:
             running.append(stack.enter_context(servers.collector()))
         except NotRunError as missing:
