@@ -1,0 +1,166 @@
+"""What all contact points share: the configuration's common keys, and what a notifier promises."""
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, ClassVar, Protocol
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from tocsin.errors import ConfigError
+from tocsin.model.settings import Duration, Settings
+from tocsin.notify.egress import Network
+from tocsin.notify.message import Message
+from tocsin.rules.rule import Severity
+
+__all__ = [
+    "Answer",
+    "Attempt",
+    "ContactConfig",
+    "HttpUrl",
+    "Notifier",
+    "Rate",
+    "RateLimit",
+    "checked_url",
+    "host_of",
+    "tls_from",
+]
+
+_RATE = re.compile(r"(\d+)\s*(?:/|per\s+)\s*(s|m|h|second|minute|hour)")
+_MAX_RATE = 10_000
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most `count` messages in any `seconds`."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at sending a message."""
+
+    at_ns: int
+    """Wall clock, Unix nanoseconds."""
+    number: int = 1
+    """1 for the first."""
+    merged: int = 0
+    """Earlier events of the same alert that this one stands for: they waited for the rate limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the receiver said when it took a message."""
+
+    status: str
+    """`200`, `250 OK`, `logged`."""
+    excerpt: str = ""
+    """The beginning of its answer, one clean line."""
+
+
+class Notifier(Protocol):
+    """Tells one contact point. Owned by one worker: `send` is never called twice at once."""
+
+    async def send(self, message: Message, attempt: Attempt) -> Answer:
+        """Send within the contact point's timeout.
+
+        Raises:
+            DeliveryError: it was not taken; says whether it may be later.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+def _rate(value: object) -> Rate | None:
+    if value is None or isinstance(value, Rate):
+        return value
+    found = _RATE.fullmatch(str(value).strip())
+    if found is None or int(found[1]) == 0:
+        raise ValueError(
+            f"{value!r} is no rate; write how many at most in which time, like 30/m, 5/s or 100/h"
+        )
+    return Rate(min(int(found[1]), _MAX_RATE), _SECONDS[found[2][0]])
+
+
+def checked_url(url: str) -> str:
+    """Return an http(s) address that can be sent to.
+
+    Raises:
+        ValueError: it is none; the text does not repeat it, since webhook addresses are secrets.
+    """
+    if any(char.isspace() or ord(char) < 0x20 or ord(char) == 0x7F for char in url):
+        raise ValueError("an address has no spaces or control characters")
+    try:
+        parts = urlsplit(url)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError("the address can't be read; write it like https://hooks.example.com/path") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+        raise ValueError("write the whole address, like https://hooks.example.com/path")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address holds no user or password; put them in headers: {Authorization: …}")
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(checked_url)]
+RateLimit = Annotated[Rate | None, BeforeValidator(_rate)]
+"""Written 30/m, 5/s, 100/h."""
+
+
+class ContactConfig(Settings):
+    """The keys of every contact point."""
+
+    later: ClassVar[Mapping[str, str]] = {
+        "mute_timings": "send to a contact point that mutes by itself",
+        "template": "write the rule's 'summary'",
+    }
+    """Keys of later versions -> what to do until then."""
+
+    min_severity: Severity = Severity.LOW
+    """Events below it are not sent here, unless this contact point was told of the same alert before."""
+    timeout: Duration = Field(default=timedelta(seconds=10), gt=timedelta(), le=timedelta(minutes=5))
+    """For one attempt, name look-up and connection included."""
+    allow_private: bool = False
+    """Whether loopback, link-local and private addresses may be used."""
+    rate_limit: RateLimit = None
+    """Over it, messages wait, and those of one alert are merged: the latest wins. None: no limit."""
+
+    def build(self, network: Network) -> Notifier:
+        """Return what sends; opens files that it needs (certificates), sends nothing.
+
+        Raises:
+            ConfigError: a file it names can't be used.
+        """
+        raise NotImplementedError
+
+
+def host_of(url: str) -> str:
+    """Return the host: all of an address that a log may show."""
+    return urlsplit(url).hostname or ""
+
+
+def tls_from(ca_file: Path | None) -> ssl.SSLContext | None:
+    """Return trust in the certificates of `ca_file` alone; None for None: the default trust.
+
+    Raises:
+        ConfigError: the file can't be read or has no certificate.
+    """
+    if ca_file is None:
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = error.strerror or "no PEM certificate in it"
+        raise ConfigError(
+            f"{ca_file}: can't be used as ca_file ({reason}); give a PEM file of CA certificates"
+        ) from error

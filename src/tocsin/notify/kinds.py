@@ -1,0 +1,33 @@
+"""The list of contact points: a new one is a module and a name here."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from tocsin.notify.email import EmailConfig
+from tocsin.notify.log import LogConfig
+from tocsin.notify.pagerduty import PagerDutyConfig
+from tocsin.notify.slack import SlackConfig
+from tocsin.notify.webhook import WebhookConfig
+
+__all__ = ["KINDS", "LATER_KINDS", "AnyContact"]
+
+KINDS = ("email", "log", "pagerduty", "slack", "webhook")
+LATER_KINDS = ("alertmanager", "apprise", "kafka", "otlp", "ticket")
+
+
+def _not_later(value: object) -> object:
+    """Say of kinds that are to come that they are; the union says what is wrong with all others."""
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind in LATER_KINDS:
+        raise ValueError(f"type {kind} comes in a later version; until then use one of {', '.join(KINDS)}")
+    return value
+
+
+AnyContact = Annotated[
+    Annotated[
+        WebhookConfig | SlackConfig | PagerDutyConfig | EmailConfig | LogConfig, Field(discriminator="type")
+    ],
+    BeforeValidator(_not_later),
+]
+"""What a user may write under `contact_points:`."""

@@ -1,0 +1,315 @@
+"""One contact point's own way: its queue, its retries, its rate limit, its worker.
+
+Lanes share nothing that waits.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from random import Random
+
+from tocsin.alerts.event import AlertEvent, Transition
+from tocsin.errors import DeliveryError
+from tocsin.notify.backlog import Backlog, Pending
+from tocsin.notify.clock import Clock
+from tocsin.notify.contact import Answer, Attempt, ContactConfig, Notifier, Rate
+from tocsin.notify.history import AttemptRecord, History, Outcome
+from tocsin.notify.message import MessageWriter
+from tocsin.notify.observer import Observer
+from tocsin.notify.store import Store
+
+__all__ = ["Delivering", "Lane", "OutboxLimits", "RateGate", "backoff"]
+
+_logger = logging.getLogger(__name__)
+
+_TOLD = 10_000
+"""Alerts that a contact point heard of, remembered so that it hears their end too."""
+_GRACE = 5.0
+"""Seconds that a notifier may overrun its own timeout before it is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLimits:
+    """How much waits, and how long. Times in seconds."""
+
+    queue: int = 2_000
+    """Events per contact point."""
+    retry_for: float = 24 * 3600.0
+    backoff_base: float = 1.0
+    backoff_cap: float = 300.0
+    retry_after_cap: float = 3600.0
+    """A receiver that asks for more is tried after this.
+
+    A broken header must not silence an alarm for a year.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Delivering:
+    """What all lanes of an outbox share."""
+
+    writer: MessageWriter
+    clock: Clock
+    random: Random
+    limits: OutboxLimits
+    observer: Observer
+    store: Store
+    history: History
+
+
+def backoff(attempts: int, limits: OutboxLimits, random: Random) -> float:
+    """Return seconds until the next attempt: exponential with full jitter.
+
+    Source: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return random.uniform(0, min(limits.backoff_cap, limits.backoff_base * 2.0 ** min(attempts - 1, 60)))
+
+
+class RateGate:
+    """At most `rate.count` passes in any `rate.seconds`."""
+
+    def __init__(self, rate: Rate | None) -> None:
+        self._rate = rate
+        self._passed: deque[float] = deque(maxlen=rate.count if rate is not None else 0)
+
+    def wait_time(self, now: float) -> float:
+        """Return the seconds until the next pass; 0 for now."""
+        if self._rate is None or len(self._passed) < self._rate.count:
+            return 0.0
+        return max(0.0, self._passed[0] + self._rate.seconds - now)
+
+    def passed(self, now: float) -> None:
+        """Count a pass."""
+        self._passed.append(now)
+
+
+class Lane:
+    """Delivers to one contact point, one attempt at a time; `run` is its only task."""
+
+    def __init__(self, name: str, config: ContactConfig, notifier: Notifier, shared: Delivering) -> None:
+        self.name = name
+        self.config = config
+        self.drained = asyncio.Event()
+        """Set when a drain has nothing left to try."""
+        self._notifier = notifier
+        self._replacement: tuple[ContactConfig, Notifier] | None = None
+        self._shared = shared
+        self._backlog = Backlog(shared.limits.queue)
+        self._gate = RateGate(config.rate_limit)
+        self._told: OrderedDict[str, None] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._paused_until = 0.0
+        self._draining = False
+        for event, published_ns in shared.store.unfinished(name):
+            self._backlog.add(Pending(event, published_ns, shared.clock.monotonic()))
+
+    def __len__(self) -> int:
+        return len(self._backlog)
+
+    def offer(self, event: AlertEvent) -> None:
+        """Take an event if it is for this contact point; never blocks.
+
+        A full queue drops the one it misses least.
+        """
+        if event in self._backlog or not self._wants(event):
+            return
+        shared = self._shared
+        item = Pending(event, shared.clock.now_ns(), shared.clock.monotonic())
+        shared.store.accepted(self.name, event, item.published_ns)
+        victim = self._backlog.add(item)
+        if victim is not None:
+            self._gone(victim, "queue_full", f"{shared.limits.queue} events wait already")
+        self._changed()
+
+    def replace(self, config: ContactConfig, notifier: Notifier) -> None:
+        """Go on with another notifier after the attempt under way; what waits is tried at once."""
+        self._replacement = config, notifier
+        self._wake.set()
+
+    def start_drain(self) -> None:
+        """Try everything once more without waiting for its time, then set `drained`."""
+        self._draining = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        while True:
+            self._wake.clear()
+            await self._adopt_replacement()
+            item, seconds = self._next()
+            if item is not None and seconds <= 0:
+                await self._deliver(item)
+            else:
+                await self._shared.clock.wait(self._wake, seconds if item is not None else None)
+
+    async def close(self, reason: str) -> None:
+        """Let go of the connections and of what is left, which is counted; `run` is over."""
+        for item in list(self._backlog):
+            self._gone(item, reason, "it was still waiting")
+            self._backlog.remove(item)
+        self._changed()
+        await self._notifier.aclose()
+        if self._replacement is not None:
+            await self._replacement[1].aclose()
+
+    def _wants(self, event: AlertEvent) -> bool:
+        """Who heard of an alert hears how it goes on, also below `min_severity`.
+
+        Else an incident stays open.
+        """
+        reached = max(
+            event.severity.rank, event.escalated_from.rank if event.escalated_from is not None else 0
+        )
+        severe = reached >= self.config.min_severity.rank or event.transition is Transition.TEST
+        known = event.alert_id in self._told
+        if event.transition is Transition.RESOLVED:
+            self._told.pop(event.alert_id, None)
+        elif severe:
+            self._told[event.alert_id] = None
+            if len(self._told) > _TOLD:
+                self._told.popitem(last=False)
+        return severe or known
+
+    def _next(self) -> tuple[Pending | None, float]:
+        """Return what to send next and in how many seconds."""
+        now = self._shared.clock.monotonic()
+        if self._draining:
+            return self._next_in_drain(now)
+        item = self._backlog.head()
+        if item is None:
+            return None, 0.0
+        waiting = max(item.due, self._paused_until) - now
+        if waiting > 0:
+            return item, waiting
+        held = self._gate.wait_time(now)
+        if held > 0:
+            self._merge()
+            return self._backlog.head(), held
+        return item, 0.0
+
+    def _next_in_drain(self, now: float) -> tuple[Pending | None, float]:
+        if now >= self._paused_until:
+            if self._gate.wait_time(now) > 0:
+                self._merge()  # the limit can't be kept any more, but what it would have merged is
+            untried = [one for one in self._backlog.heads() if not one.tried_in_drain]
+            if untried:
+                return min(untried, key=lambda one: one.sequence), 0.0
+        self.drained.set()
+        return None, 0.0
+
+    async def _deliver(self, item: Pending) -> None:
+        shared = self._shared
+        started = shared.clock.monotonic()
+        attempt = Attempt(shared.clock.now_ns(), item.attempts + 1, item.merged)
+        self._gate.passed(started)
+        self._backlog.take(item)
+        try:
+            answer = await self._send(item, attempt)
+        except DeliveryError as error:
+            self._failed(item, attempt, error, shared.clock.monotonic() - started)
+        else:
+            self._delivered(item, attempt, answer, shared.clock.monotonic() - started)
+        finally:
+            if item.event in self._backlog:
+                self._backlog.put_back(item)
+            self._changed()
+
+    async def _send(self, item: Pending, attempt: Attempt) -> Answer:
+        seconds = self.config.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(seconds + _GRACE):
+                return await self._notifier.send(self._shared.writer.message_of(item.event), attempt)
+        except DeliveryError:
+            raise
+        except TimeoutError as error:
+            raise DeliveryError(f"no answer within {seconds:g} s", retryable=True) from error
+        except Exception as error:
+            # A defect of ours must cost neither the event nor the lane: it is logged whole and tried again.
+            _logger.exception("contact point %s: unexpected error for event %s", self.name, item.event.id)
+            raise DeliveryError(f"unexpected {type(error).__name__}", retryable=True) from error
+
+    def _delivered(self, item: Pending, attempt: Attempt, answer: Answer, seconds: float) -> None:
+        self._backlog.remove(item)
+        self._shared.store.finished(self.name, item.event.id)
+        self._note(item, Outcome.DELIVERED, attempt, seconds, f"{answer.status} {answer.excerpt}".strip())
+        self._shared.observer.delivered(self.name, seconds, item.event)
+        if attempt.number > 1:
+            _logger.info(
+                "contact point %s: event %s delivered by attempt %d", self.name, item.event.id, attempt.number
+            )
+
+    def _failed(self, item: Pending, attempt: Attempt, error: DeliveryError, seconds: float) -> None:
+        shared, limits = self._shared, self._shared.limits
+        item.attempts += 1
+        item.tried_in_drain = self._draining
+        expired = shared.clock.now_ns() - item.published_ns >= limits.retry_for * 1e9
+        retry = error.retryable and not expired
+        shared.observer.failed(self.name, item.event, retryable=retry)
+        self._note(item, Outcome.RETRYING if retry else Outcome.FAILED, attempt, seconds, str(error))
+        if not retry:
+            self._backlog.remove(item)
+            shared.store.finished(self.name, item.event.id)
+            why = "given up after the last of many attempts" if error.retryable else "not taken"
+            _logger.error("contact point %s: event %s lost, %s: %s", self.name, item.event.id, why, error)
+            if expired:
+                shared.observer.dropped(self.name, item.event, reason="expired")
+            return
+        now = shared.clock.monotonic()
+        item.due = now + backoff(item.attempts, limits, shared.random)
+        if error.retry_after is not None:
+            # What the receiver asks for, it asks for all that it is sent.
+            self._paused_until = now + min(error.retry_after, limits.retry_after_cap)
+        if item.attempts & (item.attempts - 1) == 0:  # 1, 2, 4, 8 …: a day of retries is no flood of lines
+            _logger.warning(
+                "contact point %s: event %s not delivered (attempt %d), trying again: %s",
+                self.name,
+                item.event.id,
+                item.attempts,
+                error,
+            )
+
+    def _merge(self) -> None:
+        for gone, standing in self._backlog.merge():
+            self._shared.store.finished(self.name, gone.event.id)
+            self._shared.observer.dropped(self.name, gone.event, reason="merged")
+            self._note(gone, Outcome.MERGED, None, 0.0, f"merged into {standing.event.id}")
+
+    async def _adopt_replacement(self) -> None:
+        if self._replacement is None:
+            return
+        old, (self.config, self._notifier) = self._notifier, self._replacement
+        self._replacement = None
+        self._gate = RateGate(self.config.rate_limit)
+        self._paused_until = 0.0
+        now = self._shared.clock.monotonic()
+        for item in self._backlog:
+            item.due = now
+            self._backlog.changed(item)
+        await old.aclose()
+
+    def _gone(self, item: Pending, reason: str, why: str) -> None:
+        self._shared.store.finished(self.name, item.event.id)
+        self._shared.observer.dropped(self.name, item.event, reason=reason)
+        self._note(item, Outcome.DROPPED, None, 0.0, reason)
+        _logger.error(
+            "contact point %s: event %s (%s of alert %s) is lost: %s",
+            self.name,
+            item.event.id,
+            item.event.transition,
+            item.event.alert_id,
+            why,
+        )
+
+    def _note(
+        self, item: Pending, outcome: Outcome, attempt: Attempt | None, seconds: float, text: str
+    ) -> None:
+        number = attempt.number if attempt is not None else 0
+        at_ns = attempt.at_ns if attempt is not None else self._shared.clock.now_ns()
+        self._shared.history.add(
+            item.event.id, AttemptRecord(self.name, outcome, number, at_ns, seconds, text)
+        )
+
+    def _changed(self) -> None:
+        self._shared.observer.queue_length(self.name, len(self._backlog))
+        self._wake.set()
