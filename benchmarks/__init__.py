@@ -1,1 +1,4 @@
-"""Measurements: one file a hot path, `peers.py` for the real programs to compare with; `python -m benchmarks` runs all."""
+"""Measurements: one file a hot path, `load/` for whole processes, `peers.py` for the programs to compare with.
+
+`python -m benchmarks` runs all of them; docs/performance.md says what is measured and how.
+"""

@@ -66,7 +66,7 @@ def test_a_fixed_rate_is_kept() -> None:
 
 @pytest.mark.parametrize("command", [["send", "-target=192.0.2.1:4317"], ["drain", "-listen=0.0.0.0:0"]])
 def test_another_machine_is_refused(command: list[str]) -> None:
-    whole = [generator_path(), *command]
+    whole = [str(generator_path()), *command]
     done = subprocess.run(whole, capture_output=True, text=True, timeout=9, check=False)  # noqa: S603  # ours
     assert done.returncode == 1
     assert "not on this machine" in done.stderr
