@@ -1,0 +1,126 @@
+"""Text columns of a batch: each label from the span's attributes and the resource's, first match first."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from tocsin.model.columns import SpanColumns, TextColumn
+from tocsin.semconv.columns import Batch
+from tocsin.semconv.providers import provider_names, provider_of_model
+from tocsin.semconv.table import Alias, How, Label, Table
+from tocsin.semconv.texts import absent_text, first_of, kept_where, mapped, text_of
+
+__all__ = ["Labels", "Occurring", "resource_aliases"]
+
+_STATUS_ERROR = 2
+
+
+class Occurring(Protocol):
+    """Which of a label's aliases occur in a batch."""
+
+    def __call__(self, name: str) -> tuple[Sequence[Alias], Sequence[Alias]]:
+        """Return those of the spans and those of the resources, best first."""
+
+
+class Labels:
+    """Reads labels by the table; one per set of rules."""
+
+    def __init__(self, table: Table) -> None:
+        self._labels = table.labels
+        self._of_model = provider_of_model(table.providers)
+        self._then: Mapping[str, Callable[[str], str]] = {
+            "provider": provider_names(table.providers),
+            "operation": _operation_names(table.operations),
+            "error_type": lambda name: name.rpartition(".")[2],
+            "finish_reason": _finish_reasons(table.finish_reasons),
+        }
+
+    def column(self, batch: Batch, name: str, occurring: Occurring) -> TextColumn:
+        """Return [n] a label, absent where neither span nor resource has it."""
+        label = self._labels.get(name, _ANY)
+        of_span, of_resource = occurring(name)
+        if not of_span and not of_resource:
+            return absent_text(batch.size)
+        if label.resource_first:
+            column = _from_resource(batch.columns, of_resource) if of_resource else None
+            column = _from_span(batch, of_span, column)
+        else:
+            column = _from_span(batch, of_span, None)
+            if of_resource and (column is None or (column.code < 0).any()):
+                resource = _from_resource(batch.columns, of_resource)
+                column = resource if column is None else first_of([column, resource])
+        if column is None:
+            return absent_text(batch.size)
+        if label.failed_only:
+            column = kept_where(column, batch.columns.status == _STATUS_ERROR)
+        return mapped(column, self._then[label.then]) if label.then else column
+
+    def provider(self, batch: Batch, model: TextColumn, occurring: Occurring) -> TextColumn:
+        """Return [n] the provider; where nothing names it, the one that alone makes models of that name."""
+        provider = self.column(batch, "provider", occurring)
+        if not ((provider.code < 0) & (model.code >= 0)).any():
+            return provider
+        return first_of([provider, mapped(model, self._of_model)])
+
+
+_ANY = Label(aliases=())
+
+
+def _from_span(batch: Batch, aliases: Sequence[Alias], before: TextColumn | None) -> TextColumn | None:
+    """Return [n] the first of `before` and the aliases; None where there is no candidate at all."""
+    column = before
+    for alias in aliases:
+        if column is None:
+            column = batch.text(alias, lambda: np.ones(batch.size, np.bool_))
+            continue
+        missing: NDArray[np.bool_] = column.code < 0
+        if not missing.any():
+            break
+        column = first_of([column, batch.text(alias, lambda missing=missing: missing)])  # type: ignore[misc]
+    return column
+
+
+def _from_resource(columns: SpanColumns, aliases: Sequence[Alias]) -> TextColumn:
+    """Return [n] the first alias that the row's resource has."""
+    column = first_of([text_of(columns.resources[alias.key]) for alias in aliases])
+    return TextColumn(column.code[columns.resource], column.values)
+
+
+def _operation_names(known: Mapping[str, str]) -> Callable[[str], str]:
+    @lru_cache(maxsize=1024)
+    def operation(written: str) -> str:
+        name = written.lower()
+        if name.endswith((".dogenerate", ".dostream")):
+            return "chat"
+        if name.endswith(".doembed"):
+            return "embeddings"
+        return known.get(name, name)
+
+    return operation
+
+
+def _finish_reasons(known: Mapping[str, str]) -> Callable[[str], str]:
+    @lru_cache(maxsize=1024)
+    def reason(written: str) -> str:
+        """Return the canonical reason; of a list (an array, or its JSON text) the first one."""
+        if written.startswith("["):
+            try:
+                items = orjson.loads(written)
+            except ValueError:
+                items = []
+            written = next((item for item in items if isinstance(item, str)), "")
+        name = written.lower()
+        return known.get(name, name)
+
+    return reason
+
+
+def resource_aliases(aliases: Sequence[Alias]) -> list[Alias]:
+    """Return the aliases that a resource can carry: plain attributes."""
+    return [
+        alias for alias in aliases if alias.how is How.PLAIN and alias.event is None and alias.only is None
+    ]

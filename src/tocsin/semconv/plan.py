@@ -1,0 +1,140 @@
+"""What a set of rules needs, compiled: the decoder's projection, and the aliases of each key that occurs.
+
+A batch asks only about the columns that it has, so that the many aliases that are absent cost nothing.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from tocsin.model.batch import Needs
+from tocsin.model.columns import DEFAULT_CAP, Projection, SpanColumns
+from tocsin.semconv.columns import occurs
+from tocsin.semconv.labels import resource_aliases
+from tocsin.semconv.table import SPAN_NAME, Alias, How, Table
+
+__all__ = ["ALWAYS", "EVALUATION_EVENT", "TTFT", "Occurrence", "Plan"]
+
+ALWAYS = ("model", "provider", "response_id", "tool", "agent", "prompt_version")
+"""Labels that every batch carries, whatever the rules need."""
+
+TTFT = "time_to_first_token"
+EVALUATION_EVENT = "gen_ai.evaluation.result"
+
+_ALWAYS_NUMBERS = ("cost", TTFT, "latency")
+_MARKER_CAP = 256
+
+
+class Occurrence:
+    """The aliases that occur in one batch, best first, by what they stand for."""
+
+    __slots__ = ("labels", "numbers", "resources", "tokens")
+
+    def __init__(self) -> None:
+        self.tokens: dict[str, list[Alias]] = {}
+        self.numbers: dict[str, list[Alias]] = {}
+        self.labels: dict[str, list[Alias]] = {}
+        self.resources: dict[str, list[Alias]] = {}
+
+    def of_label(self, name: str) -> tuple[Sequence[Alias], Sequence[Alias]]:
+        """Return the label's aliases on spans and those on resources."""
+        return self.labels.get(name, ()), self.resources.get(name, ())
+
+
+class Plan:
+    """The table narrowed to what some rules need."""
+
+    def __init__(self, table: Table, needs: Needs) -> None:
+        self.labels = tuple(dict.fromkeys((*ALWAYS, *sorted(needs.labels - {"trace"}))))
+        self.numbers = tuple(sorted(needs.numbers))
+        self._tokens = dict(table.tokens)
+        self._labels = {
+            name: table.labels[name].aliases if name in table.labels else (Alias(name),)
+            for name in dict.fromkeys((*self.labels, "evaluation"))
+        }
+        self._numbers = {
+            name: table.numbers.get(name, (Alias(name),))
+            for name in dict.fromkeys((*_ALWAYS_NUMBERS, *self.numbers, "judge_score"))
+        }
+        self._of_key: dict[str, list[tuple[str, str, int, Alias]]] = {}
+        self._of_resource_key: dict[str, list[tuple[str, int, Alias]]] = {}
+        self._special: list[tuple[str, str, int, Alias]] = []
+        self._index()
+        self.projection = _projection(table, self._every_alias())
+
+    def occurrence(self, columns: SpanColumns) -> Occurrence:
+        """Return the aliases that occur in a batch."""
+        found: list[tuple[str, str, int, Alias]] = []
+        for key in columns.attributes:
+            found += self._of_key.get(key, ())
+        found += [entry for entry in self._special if occurs(entry[3], columns)]
+        # Ranks are unique within a name, so the aliases themselves are never compared.
+        found.sort(key=_rank)
+        occurrence = Occurrence()
+        places = {"token": occurrence.tokens, "number": occurrence.numbers, "label": occurrence.labels}
+        for place, name, _, alias in found:
+            places[place].setdefault(name, []).append(alias)
+        of_resource: list[tuple[str, int, Alias]] = []
+        for key in columns.resources:
+            of_resource += self._of_resource_key.get(key, ())
+        of_resource.sort(key=lambda entry: entry[1])
+        for name, _, alias in of_resource:
+            occurrence.resources.setdefault(name, []).append(alias)
+        return occurrence
+
+    def _index(self) -> None:
+        for place, names in (("token", self._tokens), ("number", self._numbers), ("label", self._labels)):
+            for name, aliases in names.items():
+                for rank, alias in enumerate(aliases):
+                    entry = (place, name, rank, alias)
+                    if alias.how in (How.EVENT_TIME, How.INDEXED) or alias.key == SPAN_NAME:
+                        self._special.append(entry)
+                    else:
+                        self._of_key.setdefault(alias.key, []).append(entry)
+        for name, aliases in self._labels.items():
+            for rank, alias in enumerate(resource_aliases(aliases)):
+                self._of_resource_key.setdefault(alias.key, []).append((name, rank, alias))
+
+    def _every_alias(self) -> Iterable[Alias]:
+        for names in (self._tokens, self._numbers, self._labels):
+            for aliases in names.values():
+                yield from aliases
+
+
+def _rank(entry: tuple[str, str, int, Alias]) -> int:
+    return entry[2]
+
+
+def _projection(table: Table, aliases: Iterable[Alias]) -> Projection:
+    """Return what has to be decoded for these aliases and for the classification."""
+    caps: dict[str, int] = {}
+    indexed: dict[tuple[str, str], None] = {}
+    event_times: dict[str, None] = {}
+    event_attributes: dict[tuple[str, str], None] = {}
+
+    def want(key: str, cap: int) -> None:
+        caps[key] = max(cap, caps.get(key, 0))
+
+    for alias in aliases:
+        if alias.indexed is not None:
+            indexed[alias.indexed] = None
+        elif alias.how is How.EVENT_TIME:
+            event_times[alias.key] = None
+        elif alias.event is not None:
+            event_attributes[alias.event] = None
+        elif alias.key != SPAN_NAME:
+            want(alias.key, alias.cap)
+        if alias.unless_false:
+            want(alias.unless_false, DEFAULT_CAP)
+    for kind in table.kinds:
+        for key in (kind.key, *kind.any_of):
+            if key:
+                want(key, _MARKER_CAP)
+    for one in table.exclusive_input:
+        for key in one.unless_any_of:
+            want(key, DEFAULT_CAP)
+    return Projection(
+        attributes=caps,
+        indexed=tuple(indexed),
+        event_times=tuple(event_times),
+        event_attributes=tuple(event_attributes),
+        log_events=(EVALUATION_EVENT,),
+    )
