@@ -1,4 +1,4 @@
-"""Measurements: one file a hot path, `load/` for whole processes, `peers.py` for the programs to compare with.
+"""Measurements: one file a hot path, `load/` for whole processes, `peers.py` for programs to compare with.
 
 `python -m benchmarks` runs all of them; docs/performance.md says what is measured and how.
 """
