@@ -1,0 +1,252 @@
+"""OTLP over HTTP: `/v1/traces`, `/v1/logs` and `/v1/metrics`, as one small ASGI application on uvicorn.
+
+No routing framework stands on this path: three fixed paths need none, and what matters here (a body that is
+read, counted, timed and opened in steps) is what a framework hides. See docs/decisions/0016-http-receiver.md.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import uvicorn
+
+from tocsin.errors import ConfigError, TocsinError
+from tocsin.receivers.admission import Admission, Hold
+from tocsin.receivers.compression import DECOMPRESSORS
+from tocsin.receivers.config import Endpoint, HttpReceiverConfig, endpoint_of
+from tocsin.receivers.http_body import ClientLeftError, opened, read_body
+from tocsin.receivers.http_protocol import protocol_class
+from tocsin.receivers.intake import Signal
+from tocsin.receivers.status import (
+    CONTENT_ENCODING,
+    CONTENT_TYPE,
+    INCOMPLETE,
+    INTERNAL,
+    METHOD,
+    METRICS_DROPPED,
+    SHUTTING_DOWN,
+    TIMEOUT,
+    UNKNOWN_PATH,
+    Refusal,
+    json_status,
+    json_success,
+    protobuf_status,
+    protobuf_success,
+    refusal_of,
+)
+
+__all__ = ["OtlpHttp", "http_receiver"]
+
+_TRANSPORT: Final = "http"
+_PROTOBUF: Final = b"application/x-protobuf"
+_JSON: Final = b"application/json"
+_KEEP_ALIVE_SECONDS: Final = 75  # longer than exporters' intervals (5 s to 60 s), so that they find it open
+_OFF_LOOP_SIZE: Final = 64 * 1024  # JSON above this takes milliseconds to translate
+_logger = logging.getLogger(__name__)
+
+_Scope = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+_Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    signal: Signal | None
+    """None: metrics, which are dropped."""
+    rejected_key: str
+
+
+_PATHS: Final = {
+    "/v1/traces": _Path(Signal.TRACES, "rejectedSpans"),
+    "/v1/logs": _Path(Signal.LOGS, "rejectedLogRecords"),
+    "/v1/metrics": _Path(None, "rejectedDataPoints"),
+}
+
+
+class _RefusedError(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class OtlpHttp:
+    """The ASGI application; it answers every request, whatever is wrong with it."""
+
+    def __init__(self, config: HttpReceiverConfig, admission: Admission) -> None:
+        self._limit = config.max_request_size
+        self._wait = config.read_timeout.total_seconds()
+        self._admission = admission
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Answer one request."""
+        headers: dict[bytes, bytes] = {}
+        for name, value in scope["headers"]:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+        is_json = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != _PROTOBUF
+        try:
+            body = await self._take(scope, headers, receive)
+        except ClientLeftError:
+            self._admission.observer.refused(_TRANSPORT, INCOMPLETE.reason)
+        except _RefusedError as error:
+            await self._refuse(send, error.refusal, is_json=is_json)
+        except TocsinError as error:
+            await self._refuse(send, refusal_of(error), is_json=is_json)
+        except asyncio.CancelledError:
+            # Only the end of the drain cancels this task, which nobody awaits; the sender may send again.
+            await self._refuse(send, SHUTTING_DOWN, is_json=is_json)
+        except Exception:
+            _logger.exception("a request could not be taken because of an error inside Tocsin")
+            await self._refuse(send, INTERNAL, is_json=is_json)
+        else:
+            await _answer(send, 200, body, is_json=is_json)
+
+    async def _take(self, scope: _Scope, headers: dict[bytes, bytes], receive: _Receive) -> bytes:
+        """Take a request in; return the body of its answer."""
+        path = _PATHS.get(scope["path"])
+        if path is None:
+            raise _RefusedError(UNKNOWN_PATH)
+        if scope["method"] != "POST":
+            raise _RefusedError(METHOD)
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if kind not in (_PROTOBUF, _JSON):
+            raise _RefusedError(CONTENT_TYPE)
+        encoding = headers.get(b"content-encoding", b"identity").strip().lower().decode("latin-1")
+        with Hold(self._admission.budget) as hold:
+            data = await self._body(headers, encoding, receive, hold)
+            self._admission.observer.received(_TRANSPORT, len(data))
+            if path.signal is None:
+                receipt = METRICS_DROPPED
+            else:
+                if kind == _JSON:
+                    data = await _translated(path.signal, data)
+                receipt = await self._admission.intake.offer(path.signal, data, transport=_TRANSPORT)
+        return json_success(receipt, path.rejected_key) if kind == _JSON else protobuf_success(receipt)
+
+    async def _body(self, headers: dict[bytes, bytes], encoding: str, receive: _Receive, hold: Hold) -> bytes:
+        if encoding not in ("identity", "") and encoding not in DECOMPRESSORS:
+            raise _RefusedError(CONTENT_ENCODING)
+        announced = headers.get(b"content-length", b"0")
+        try:
+            async with asyncio.timeout(self._wait):
+                body = await read_body(receive, hold, int(announced), self._limit)
+        except TimeoutError as error:
+            raise _RefusedError(TIMEOUT) from error
+        return body if encoding in ("identity", "") else await opened(body, encoding, hold, self._limit)
+
+    async def _refuse(self, send: _Send, refusal: Refusal, *, is_json: bool) -> None:
+        self._admission.observer.refused(_TRANSPORT, refusal.reason)
+        headers: list[tuple[bytes, bytes]] = []
+        if refusal.retry_after is not None:
+            headers.append((b"retry-after", str(max(1, math.ceil(refusal.retry_after))).encode()))
+        if refusal is METHOD:
+            headers.append((b"allow", b"POST"))
+        if refusal is CONTENT_ENCODING:
+            headers.append((b"accept-encoding", b"gzip, deflate, zstd"))
+        if refusal in (TIMEOUT, SHUTTING_DOWN):
+            headers.append((b"connection", b"close"))
+        body = json_status(refusal) if is_json else protobuf_status(refusal)
+        await _answer(send, refusal.http, body, is_json=is_json, extra=headers)
+
+
+async def _translated(signal: Signal, data: bytes) -> bytes:
+    """Return a JSON request as protobuf.
+
+    Raises:
+        DecodeError: it is not OTLP in JSON.
+    """
+    # Imported where it is used: most senders never send JSON.
+    from tocsin.decode.json import logs_from_json, traces_from_json
+
+    from_json = traces_from_json if signal is Signal.TRACES else logs_from_json
+    if len(data) < _OFF_LOOP_SIZE:
+        return from_json(data)
+    return await asyncio.to_thread(from_json, data)
+
+
+async def _answer(
+    send: _Send, status: int, body: bytes, *, is_json: bool, extra: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    headers = [
+        (b"content-type", _JSON if is_json else _PROTOBUF),
+        (b"content-length", str(len(body)).encode()),
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def http_receiver(
+    config: HttpReceiverConfig, admission: Admission, *, drain_seconds: float
+) -> AsyncIterator[Endpoint]:
+    """Serve OTLP/HTTP while the block runs; yield where it listens.
+
+    At the end nothing new is taken, and requests in flight have `drain_seconds`, rounded up, to be answered.
+
+    Raises:
+        ConfigError: the endpoint can't be listened on.
+    """
+    endpoint = endpoint_of(config.endpoint)
+    listener = await _listening_socket(endpoint)
+    protocol = protocol_class(
+        admission.observer,
+        header_seconds=config.read_timeout.total_seconds(),
+        max_connections=config.max_connections,
+    )
+    server = _EmbeddedServer(
+        uvicorn.Config(
+            OtlpHttp(config, admission),
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=16 * 1024,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=math.ceil(drain_seconds),
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="otlp-http-receiver")
+    try:
+        await server.is_up.wait()
+        yield Endpoint(endpoint.host, listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _EmbeddedServer(uvicorn.Server):
+    """uvicorn as a part of a process that has its own signal handlers."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _listening_socket(endpoint: Endpoint) -> socket.socket:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            endpoint.host, endpoint.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"receivers.otlp.http.endpoint: cannot listen on {endpoint}: {error.strerror or error}"
+        ) from error
