@@ -1,7 +1,7 @@
 """Decode, conventions, prices and the engine with twenty mixed rules, in one process on one core.
 
-What a replay or a backtest can reach, and what of the whole path is not the transport's. Thread CPU time; every
-round takes requests of spans that were not seen before.
+What a replay or a backtest can reach, and what of the whole path is not the transport's. Thread CPU time;
+every round takes requests of spans that were not seen before.
 """
 
 import time

@@ -1,8 +1,8 @@
 """Where the time goes inside the process: the same path as `benchmarks.engine`, function by function.
 
-Run: `python -m benchmarks.profile_path [--spans 512] [--body 0] [--merged 1] [--top 40] [--out FILE]`. First the
-stages are timed without a profiler, because cProfile makes calls look dearer than they are; then cProfile names the
-functions. `--out` keeps its data for snakeviz or pstats.
+Run: `python -m benchmarks.profile_path [--spans 512] [--body 0] [--merged 1] [--top 40] [--out FILE]`. First
+the stages are timed without a profiler, because cProfile makes calls look dearer than they are; then cProfile
+names the functions. `--out` keeps its data for snakeviz or pstats.
 """
 
 import argparse
