@@ -23,6 +23,7 @@ __all__ = [
     "Reading",
     "alert_changed",
     "batch_evaluated",
+    "bytes_received",
     "configuration_refused",
     "configuration_taken",
     "configure_logging",
@@ -36,12 +37,15 @@ __all__ = [
     "read_from",
     "request_received",
     "request_refused",
+    "restart_needed",
     "service_ready",
     "service_stopped",
     "service_stopping",
     "spans_rejected",
+    "spans_unpriced",
     "started",
     "template_failed",
+    "values_refused",
 ]
 
 MAX_MODELS: Final = 200
@@ -57,7 +61,16 @@ _records = Counter(
     "tocsin_log_records_received", "Evaluation log records that arrived.", ["transport"], registry=_REGISTRY
 )
 _requests = Counter("tocsin_requests", "Export requests that were taken.", ["transport"], registry=_REGISTRY)
+_bytes = Counter(
+    "tocsin_received_bytes", "Bytes of export requests, decompressed.", ["transport"], registry=_REGISTRY
+)
 _rejected = Counter("tocsin_rejected_spans", "Spans that could not be used.", ["reason"], registry=_REGISTRY)
+_flawed = Counter(
+    "tocsin_refused_values",
+    "Values that could not be true.",
+    ["kind"],
+    registry=_REGISTRY,
+)
 _refused = Counter(
     "tocsin_refused_requests", "Export requests that were refused as a whole.", ["reason"], registry=_REGISTRY
 )
@@ -96,6 +109,9 @@ _load_errors = Gauge(
     registry=_REGISTRY,
 )
 _loads = Counter("tocsin_configuration_loads", "Loads of the files.", ["outcome"], registry=_REGISTRY)
+_unpriced = Counter(
+    "tocsin_unpriced_spans", "Spans whose cost is not known.", ["provider", "model"], registry=_REGISTRY
+)
 _build = Gauge("tocsin_build_info", "Always 1.", ["version", "decoder"], registry=_REGISTRY)
 ProcessCollector(registry=_REGISTRY)
 
@@ -117,9 +133,8 @@ class Reading:
     """Traces that are open now."""
     waiting: int = 0
     """Samples that wait for a label of their trace now."""
-    unpriced: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """(provider, model) -> spans."""
     cost_usd: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(provider, model) -> US dollars."""
     tokens: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     """(provider, model, type) -> tokens."""
     in_flight_bytes: int = 0
@@ -140,12 +155,14 @@ class _Bounded:
         return pair
 
 
+_MODELS = _Bounded()
+
+
 class _Readings(Collector):
     """Turns a `Reading` to metrics when somebody scrapes."""
 
     def __init__(self) -> None:
         self.source: Callable[[], Reading] = Reading
-        self._models = _Bounded()
 
     def collect(self) -> Iterator[Metric]:
         reading = self.source()
@@ -179,19 +196,15 @@ class _Readings(Collector):
         yield from self._by_model(reading)
 
     def _by_model(self, reading: Reading) -> Iterator[Metric]:
-        unpriced = {(*self._models.of(*pair), ""): 0.0 for pair in reading.unpriced}
-        for pair, number in reading.unpriced.items():
-            unpriced[(*self._models.of(*pair), "")] += number
         cost: dict[tuple[str, str, str], float] = {}
         for pair, usd in reading.cost_usd.items():
-            key = (*self._models.of(*pair), "")
+            key = (*_MODELS.of(*pair), "")
             cost[key] = cost.get(key, 0.0) + usd
         tokens: dict[tuple[str, str, str], float] = {}
         for (provider, model, kind), number in reading.tokens.items():
-            key = (*self._models.of(provider, model), kind)
+            key = (*_MODELS.of(provider, model), kind)
             tokens[key] = tokens.get(key, 0.0) + number
         for name, text, labels, values in (
-            ("tocsin_unpriced_spans", "Spans whose cost is not known.", ["provider", "model"], unpriced),
             ("tocsin_cost_usd", "What model calls cost, each counted once.", ["provider", "model"], cost),
             (
                 "tocsin_tokens",
@@ -255,12 +268,19 @@ def service_stopped(*, undelivered: int) -> None:
     _log(logging.ERROR if undelivered else logging.INFO, "stopped", undelivered_notifications=undelivered)
 
 
-def configuration_taken(*, rules: int, changed: bool) -> None:
-    """The files are in force; `changed` is False for the first load."""
+def configuration_taken(*, rules: int, warnings: Iterable[str], reload: bool) -> None:
+    """The files are in force, for the first time or after an edit."""
     _load_errors.set(0)
     _loads.labels("taken").inc()
-    if changed:
+    if reload:
         _log(logging.INFO, "configuration reloaded", rules=rules)
+    for warning in warnings:
+        _log(logging.WARNING, f"configuration: {warning}")
+
+
+def restart_needed(*, keys: Iterable[str]) -> None:
+    """An edit changed what is read at the start only; everything else of it is in force."""
+    _log(logging.WARNING, "these changes wait for a restart", keys=list(keys))
 
 
 def configuration_refused(*, problems: Iterable[str]) -> None:
@@ -280,15 +300,30 @@ def request_received(*, transport: str, spans: int, records: int) -> None:
         _records.labels(transport).inc(records)
 
 
-def request_refused(*, reason: str) -> None:
+def bytes_received(*, transport: str, size: int) -> None:
+    """A request arrived in full, whatever becomes of it."""
+    _bytes.labels(transport).inc(size)
+
+
+def request_refused(*, transport: str, reason: str) -> None:
     """A request was refused as a whole; `reason` is one of a fixed few words."""
     _refused.labels(reason).inc()
-    _log(logging.DEBUG, "request refused", reason=reason)
+    _log(logging.DEBUG, "request refused", transport=transport, reason=reason)
 
 
 def spans_rejected(*, reason: str, spans: int) -> None:
     """Spans of a request that was taken could not be used; `reason` is one of a fixed few texts."""
     _rejected.labels(reason).inc(spans)
+
+
+def values_refused(*, kind: str, values: int) -> None:
+    """Values of spans could not be true (negative tokens, NaN); the spans were used without them."""
+    _flawed.labels(kind).inc(values)
+
+
+def spans_unpriced(*, provider: str, model: str, spans: int) -> None:
+    """Spans cost something that the price table does not know."""
+    _unpriced.labels(*_MODELS.of(provider, model)).inc(spans)
 
 
 def batch_evaluated(*, spans: int, seconds: float) -> None:
@@ -382,6 +417,8 @@ def configure_logging(*, level: str, form: Literal["text", "json"], stream: Text
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     _LOG.setLevel(level.upper())
+    # Alerts are what the product says, not what it says of itself: the level is for the latter.
+    logging.getLogger("tocsin.alerts").setLevel(logging.INFO)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         library = logging.getLogger(name)
         library.handlers.clear()
@@ -420,6 +457,8 @@ class _Json(logging.Formatter):
             "message": record.getMessage(),
             **getattr(record, "fields", {}),
         }
+        if hasattr(record, "alert"):
+            entry["alert"] = record.alert
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return orjson.dumps(entry, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

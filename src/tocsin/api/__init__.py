@@ -1,1 +1,1 @@
-"""The HTTP side: metrics, health."""
+"""The HTTP side for people and programs: metrics and health; one module a resource, wired by `app`."""

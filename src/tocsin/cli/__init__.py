@@ -1,12 +1,56 @@
-"""Arguments and exit codes, one module a command; the only sys.exit."""
+"""Arguments and exit codes, one module a command; the only sys.exit.
+
+A command's module is imported when the command is used, so that `tocsin --help` answers at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Final, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from tocsin import __version__
+from tocsin.errors import TocsinError
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+_COMMANDS: Final = {
+    "serve": ("serve", "Run the service: spans in, alerts out."),
+    "check": ("check", "Validate configuration and rule files; exit 1 on any error."),
+    "demo": ("demo", "See it ring: a night's story, live in this terminal."),
+    "notify-test": ("notify_test", "Send a test notification and show the receiver's answer."),
+    "prices": ("prices", "Show what a model call costs, and why."),
+}
+"""Name -> module in this package, which has a function of the module's name; and one line of help."""
+
+
+class _Lazy(TyperGroup):
+    def list_commands(self, ctx: object) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, summary = _COMMANDS[cmd_name]
+        function: Callable[..., Any] = getattr(importlib.import_module(f"tocsin.cli.{module}"), module)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        alone.command(cmd_name, short_help=summary)(function)
+        return cast("TyperCommand", typer.main.get_command(alone))
+
+    def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401  # typer does not name it
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+app = typer.Typer(
+    cls=_Lazy,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 
 def _version(value: bool) -> None:  # noqa: FBT001  # typer gives flags by position
@@ -18,13 +62,19 @@ def _version(value: bool) -> None:  # noqa: FBT001  # typer gives flags by posit
 @app.callback()
 def options(
     *,
-    version: bool = typer.Option(  # noqa: ARG001  # the callback answers it
-        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
-    ),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Tocsin, the alarm bell for LLM systems: rings the moment a rule is broken."""
 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    except TocsinError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

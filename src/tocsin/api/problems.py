@@ -1,0 +1,45 @@
+"""Errors as RFC 9457 problem documents."""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+__all__ = ["install", "problem"]
+
+_TITLES = {404: "Not found", 405: "Method not allowed", 422: "Not valid", 500: "Internal error"}
+
+
+def problem(status: int, detail: str, **more: object) -> JSONResponse:
+    """Return a problem document; `more` are its extension members."""
+    document = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+    }
+    return JSONResponse({**document, **more}, status_code=status, media_type="application/problem+json")
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error as a problem document."""
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    detail = {
+        404: f"there is nothing at {request.url.path}; the routes are in /api/openapi.json",
+        405: f"{request.method} is not possible at {request.url.path}",
+    }.get(status, str(getattr(error, "detail", "")))
+    answer = problem(status, detail)
+    for name, value in (getattr(error, "headers", None) or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _validation_error(_request: Request, error: Exception) -> JSONResponse:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    errors = [{"field": ".".join(map(str, one["loc"])), "detail": one["msg"]} for one in found]
+    return problem(422, "the request is not valid", errors=errors)

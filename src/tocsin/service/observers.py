@@ -1,0 +1,42 @@
+"""What receivers and contact points tell the service, handed to telemetry."""
+
+from tocsin import telemetry
+from tocsin.alerts.event import AlertEvent
+
+__all__ = ["DeliveryTelemetry", "ReceiverTelemetry"]
+
+
+class ReceiverTelemetry:
+    """A `ReceiverObserver`."""
+
+    def received(self, transport: str, size: int) -> None:
+        """Count a request that arrived in full."""
+        telemetry.bytes_received(transport=transport, size=size)
+
+    def refused(self, transport: str, reason: str) -> None:
+        """Count a request that was not taken."""
+        telemetry.request_refused(transport=transport, reason=reason)
+
+
+class DeliveryTelemetry:
+    """An `Observer` of the outbox."""
+
+    def delivered(self, contact_point: str, seconds: float, event: AlertEvent) -> None:
+        """Count a notification that was taken."""
+        telemetry.notification_delivered(contact_point=contact_point, seconds=seconds)
+
+    def failed(self, contact_point: str, event: AlertEvent, *, retryable: bool) -> None:
+        """Count an attempt that failed."""
+        telemetry.notification_failed(contact_point=contact_point, retryable=retryable)
+
+    def dropped(self, contact_point: str, event: AlertEvent, *, reason: str) -> None:
+        """Count a notification that will not arrive."""
+        telemetry.notification_dropped(contact_point=contact_point, reason=reason)
+
+    def queue_length(self, contact_point: str, length: int) -> None:
+        """Note how many wait."""
+        telemetry.notifications_waiting(contact_point=contact_point, length=length)
+
+    def template_failed(self, field: str) -> None:
+        """Count a template that failed."""
+        telemetry.template_failed(field_name=field)

@@ -1,0 +1,291 @@
+"""The way from receivers to the engine: one evaluation at a time, of all that waits, and an answer to each.
+
+A request that finds the pipeline idle is evaluated at once, inside `offer`, so nothing waits for a task to be
+scheduled. Requests that arrive meanwhile wait in the inbox and are evaluated together, since the cost of an
+evaluation is per batch. What is large is decoded in a thread (the native decoder lets go of the GIL) and
+given to the engine in slices, between which other requests and the page are served.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import numpy as np
+
+from tocsin import telemetry
+from tocsin.alerts.event import AlertEvent
+from tocsin.errors import OverloadedError, TocsinError
+from tocsin.model.batch import SpanBatch
+from tocsin.receivers.intake import Receipt, Signal
+from tocsin.rules.rule import Rule
+from tocsin.service import memory
+from tocsin.service.stages import Answer, Offer, Prepared, Stages, internal
+
+__all__ = ["SLICE_ROWS", "Evaluates", "Pipeline", "rule_label"]
+
+INLINE_BYTES: Final = 256 * 1024
+"""More than this is decoded in a thread: 1 ms and more of work."""
+BATCH_BYTES: Final = 8 * 1024 * 1024
+"""Of requests that are evaluated together; a single larger one is evaluated alone."""
+SLICE_ROWS: Final = 4096
+"""Rows that the engine is given at a time: a few milliseconds of work."""
+TICK_SECONDS: Final = 0.1
+MEMORY_TICKS: Final = 10
+"""The resident set is read once in so many ticks."""
+
+
+class Evaluates(Protocol):
+    """What the pipeline asks of the engine; times are the wall clock in Unix nanoseconds."""
+
+    def ingest(self, batch: SpanBatch, now: int) -> list[AlertEvent]:
+        """Count a batch, and return what it changed."""
+        ...
+
+    def advance(self, now: int) -> list[AlertEvent]:
+        """Do what only time brings about."""
+        ...
+
+    def replace_rules(self, rules: Sequence[Rule], now: int) -> list[AlertEvent]:
+        """Go on with other rules."""
+        ...
+
+
+@dataclass(slots=True)
+class _Waiting:
+    offer: Offer
+    answer: "asyncio.Future[Receipt]"
+
+
+class Pipeline:
+    """An `Intake` that evaluates. One event loop owns it; nothing here may be called from another thread."""
+
+    def __init__(
+        self,
+        stages: Stages,
+        engine: Evaluates,
+        publish: Callable[[AlertEvent], None],
+        *,
+        in_flight_bytes: int = 256 * 1024 * 1024,
+        memory_bytes: int = 0,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Make a pipeline; `running` starts it.
+
+        Args:
+            stages: decoder, conventions, prices.
+            engine: owned by the pipeline from now on.
+            publish: told of every alert event; must not block.
+            in_flight_bytes: of requests that wait or are being evaluated; past it offers are refused.
+            memory_bytes: resident set past which offers are refused; 0: no limit.
+            clock: the wall clock, Unix nanoseconds.
+        """
+        self._stages = stages
+        self._engine = engine
+        self._publish = publish
+        self._limit = in_flight_bytes
+        self._memory_limit = memory_bytes
+        self._clock = clock
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        """Held while a batch is evaluated or the parts are swapped."""
+        self._in_flight = 0
+        self._short_of_memory = False
+        self._closed = False
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes of requests that are not yet answered."""
+        return self._in_flight
+
+    async def offer(self, signal: Signal, data: bytes, *, transport: str) -> Receipt:
+        """See `Intake.offer`."""
+        size = len(data)
+        self._admit(size)
+        offer = Offer(signal, data, transport, self._clock())
+        if not self._waiting and not self._turn.locked() and size <= INLINE_BYTES:
+            return self._evaluate_now(offer)
+        waiting = _Waiting(offer, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        self._in_flight += size
+        self._wake.set()
+        return await waiting.answer
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Evaluate and keep time until the block ends; then finish what was accepted, and refuse the rest."""
+        async with asyncio.TaskGroup() as tasks:
+            consumer = tasks.create_task(self._consume(), name="pipeline")
+            ticker = tasks.create_task(self._tick(), name="ticker")
+            try:
+                yield
+            finally:
+                self._closed = True
+                ticker.cancel()
+                while self._waiting or self._turn.locked():
+                    self._wake.set()
+                    await asyncio.sleep(0)
+                consumer.cancel()
+
+    async def swap(self, stages: Stages, rules: Sequence[Rule]) -> None:
+        """Go on with other parts and rules from the next batch; unchanged windows and alerts go on."""
+        async with self._turn:
+            self._stages = stages
+            self._announce(self._engine.replace_rules(rules, self._clock()))
+
+    def limit(self, *, in_flight_bytes: int, memory_bytes: int) -> None:
+        """Change the limits."""
+        self._limit, self._memory_limit = in_flight_bytes, memory_bytes
+
+    def _admit(self, size: int) -> None:
+        if self._closed:
+            raise OverloadedError("the service is stopping; send to another or retry", reason="stopping")
+        if self._in_flight + size > self._limit:
+            raise OverloadedError(
+                f"{self._in_flight} bytes are being evaluated, and the limit is {self._limit}; retry later",
+                reason="in_flight_bytes",
+            )
+        if self._short_of_memory:
+            raise OverloadedError(
+                "the process is over limits.memory; retry later", reason="memory", retry_after=5.0
+            )
+
+    def _evaluate_now(self, offer: Offer) -> Receipt:
+        begun = time.perf_counter()
+        prepared = self._stages.prepare((offer,))
+        spans = 0
+        failed = False
+        for batch in prepared.batches:
+            spans += len(batch)
+            failed |= not self._ingest(batch)
+        telemetry.batch_evaluated(spans=spans, seconds=time.perf_counter() - begun)
+        answer = prepared.answers[0] if not failed else internal()
+        if isinstance(answer, TocsinError):
+            raise answer
+        return answer
+
+    async def _consume(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                async with self._turn:
+                    await self._evaluate(self._take())
+                await asyncio.sleep(0)  # the answers go out, and what arrived meanwhile comes in
+
+    def _take(self) -> list[_Waiting]:
+        """Return the requests to evaluate together: the first, and those of its signal that fit."""
+        taken = [self._waiting.popleft()]
+        signal, size = taken[0].offer.signal, len(taken[0].offer.data)
+        left: deque[_Waiting] = deque()
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            size += len(waiting.offer.data)
+            if size > BATCH_BYTES:
+                self._waiting.appendleft(waiting)
+                break
+            if waiting.offer.signal is signal:
+                taken.append(waiting)
+            else:
+                size -= len(waiting.offer.data)
+                left.append(waiting)
+        self._waiting.extendleft(reversed(left))
+        return taken
+
+    async def _evaluate(self, taken: Sequence[_Waiting]) -> None:
+        offers = [waiting.offer for waiting in taken]
+        size = sum(len(offer.data) for offer in offers)
+        begun = time.perf_counter()
+        try:
+            if size > INLINE_BYTES:
+                prepared = await asyncio.to_thread(self._stages.prepare, offers)
+            else:
+                prepared = self._stages.prepare(offers)
+            failed = await self._ingest_sliced(prepared)
+            for waiting, answer in zip(taken, prepared.answers, strict=True):
+                _answer(waiting.answer, internal() if failed else answer)
+            spans = sum(map(len, prepared.batches))
+            telemetry.batch_evaluated(spans=spans, seconds=time.perf_counter() - begun)
+        finally:
+            self._in_flight -= size
+            for waiting in taken:
+                waiting.answer.cancel()  # of one that has its answer, nothing
+
+    async def _ingest_sliced(self, prepared: Prepared) -> bool:
+        """Give the engine what was prepared, and return whether any of it failed."""
+        failed = False
+        first = True
+        for batch in prepared.batches:
+            for start in range(0, len(batch), SLICE_ROWS):
+                if not first:
+                    await asyncio.sleep(0)
+                first = False
+                whole = len(batch) <= SLICE_ROWS
+                rows = np.arange(start, min(start + SLICE_ROWS, len(batch)), dtype=np.intp)
+                failed |= not self._ingest(batch if whole else batch.take(rows))
+        return failed
+
+    def _ingest(self, batch: SpanBatch) -> bool:
+        try:
+            events = self._engine.ingest(batch, self._clock())
+        except Exception as error:  # noqa: BLE001  # hostile data must not end the service
+            telemetry.internal_error(stage="engine", error=error)
+            return False
+        self._announce(events)
+        return True
+
+    async def _tick(self) -> None:
+        ticks = 0
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            ticks += 1
+            if ticks % MEMORY_TICKS == 0:
+                self._look_at_memory()
+            try:
+                events = self._engine.advance(self._clock())
+            except Exception as error:  # noqa: BLE001  # a rule that fails must not stop time for the others
+                telemetry.internal_error(stage="timer", error=error)
+            else:
+                self._announce(events)
+
+    def _look_at_memory(self) -> None:
+        if not self._memory_limit:
+            self._short_of_memory = False
+            return
+        if memory.resident_bytes() > self._memory_limit:
+            memory.give_back()
+        resident = memory.resident_bytes()
+        telemetry.memory_measured(resident=resident, limit=self._memory_limit)
+        self._short_of_memory = resident > self._memory_limit
+
+    def _announce(self, events: Sequence[AlertEvent]) -> None:
+        for event in events:
+            seconds = None
+            if event.arrival_to_detection_ns is not None:
+                arrival = event.detected_at - event.arrival_to_detection_ns
+                seconds = (self._clock() - arrival) / 1e9
+            telemetry.alert_changed(
+                rule=rule_label(event.rule), event=event.transition.value, detection_seconds=seconds
+            )
+            try:
+                self._publish(event)
+            except Exception as error:  # noqa: BLE001  # one message that can't be made must not end evaluation
+                telemetry.internal_error(stage="publish", error=error)
+
+
+def rule_label(rule: Rule) -> str:
+    """Return a rule's name as metrics have it: bare in the default project."""
+    return rule.name if rule.project == "default" else f"{rule.project}/{rule.name}"
+
+
+def _answer(future: "asyncio.Future[Receipt]", answer: Answer) -> None:
+    if future.done():
+        return  # the client has gone; what it sent is counted all the same
+    if isinstance(answer, TocsinError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -1,0 +1,194 @@
+"""From requests to a priced batch: decode, normalise, price. Plain functions; they may run in a thread.
+
+Requests that arrived together are prepared together. Where that fails in a way that nobody foresaw, each is
+prepared alone, so that one request's data can't spoil its neighbours'.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin import telemetry
+from tocsin.errors import TocsinError
+from tocsin.model.batch import CostSource, SpanBatch
+from tocsin.model.columns import Decoded, SpanColumns, TextColumn
+from tocsin.receivers.intake import Receipt, Signal
+from tocsin.semconv.normalizer import Normalized
+
+__all__ = ["Answer", "Decodes", "Normalizes", "Offer", "Prepared", "Prices", "Stages", "internal"]
+
+Answer = Receipt | TocsinError
+"""What a request is told: a receipt, or the error to raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One request as a receiver gave it."""
+
+    signal: Signal
+    data: bytes
+    transport: str
+    arrival: int
+    """Wall clock, Unix nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Some offers of one signal, ready for the engine."""
+
+    batches: tuple[SpanBatch, ...]
+    """Priced; together the usable rows of all offers, in order. None are empty."""
+    answers: tuple[Answer, ...]
+    """One for each offer."""
+
+
+class Decodes(Protocol):
+    """A decoder with its projection."""
+
+    def traces(self, requests: Sequence[bytes]) -> Decoded:
+        """Decode ExportTraceServiceRequests."""
+        ...
+
+    def logs(self, requests: Sequence[bytes]) -> Decoded:
+        """Decode ExportLogsServiceRequests."""
+        ...
+
+
+class Normalizes(Protocol):
+    """Dialects to canonical columns."""
+
+    def spans(self, columns: SpanColumns, arrival: NDArray[np.int64]) -> Normalized:
+        """Return the usable spans."""
+        ...
+
+    def logs(self, columns: SpanColumns, arrival: NDArray[np.int64]) -> Normalized:
+        """Return the usable evaluation records."""
+        ...
+
+
+class Prices(Protocol):
+    """Fills the cost columns."""
+
+    def price(self, batch: SpanBatch) -> None:
+        """Fill them; nobody else has the batch yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What lies between bytes and the engine; made anew from the rules at each reload."""
+
+    decoder: Decodes
+    normalizer: Normalizes
+    prices: Prices
+
+    def prepare(self, offers: Sequence[Offer]) -> Prepared:
+        """Return the offers, all of one signal, as priced columns. Raises nothing."""
+        return self.finish(offers, self.decode(offers))
+
+    def decode(self, offers: Sequence[Offer]) -> Decoded | None:
+        """Return the offers decoded; None if that failed in an unforeseen way. Lets go of the GIL."""
+        try:
+            return self._decode(offers)
+        except Exception as error:  # noqa: BLE001  # hostile data must not end the service
+            telemetry.internal_error(stage="decode", error=error)
+            return None
+
+    def finish(self, offers: Sequence[Offer], decoded: Decoded | None) -> Prepared:
+        """Return what `decode` decoded as priced columns. Raises nothing."""
+        if decoded is not None:
+            try:
+                return self._finish(offers, decoded)
+            except Exception as error:  # noqa: BLE001  # see above
+                telemetry.internal_error(stage="normalise", error=error)
+        if len(offers) == 1:
+            return Prepared((), (internal(),))
+        alone = [self.prepare([offer]) for offer in offers]
+        return Prepared(
+            tuple(batch for one in alone for batch in one.batches),
+            tuple(answer for one in alone for answer in one.answers),
+        )
+
+    def _decode(self, offers: Sequence[Offer]) -> Decoded:
+        requests = [offer.data for offer in offers]
+        if offers[0].signal is Signal.TRACES:
+            return self.decoder.traces(requests)
+        return self.decoder.logs(requests)
+
+    def _finish(self, offers: Sequence[Offer], decoded: Decoded) -> Prepared:
+        traces = offers[0].signal is Signal.TRACES
+        offsets = np.asarray(decoded.offsets, np.intp)
+        sizes = offsets[1:] - offsets[:-1]
+        batches: tuple[SpanBatch, ...] = ()
+        lost: list[Mapping[str, int]] = [{}] * len(offers)
+        if len(decoded.columns):
+            arrival = np.repeat(np.array([offer.arrival for offer in offers], np.int64), sizes)
+            normalized = (self.normalizer.spans if traces else self.normalizer.logs)(decoded.columns, arrival)
+            if len(normalized.batch):
+                self.prices.price(normalized.batch)
+                _count_unpriced(normalized.batch)
+                batches = (normalized.batch,)
+            lost = _lost(normalized, decoded.offsets)
+            for kind, number in normalized.flawed.items():
+                if number:
+                    telemetry.values_refused(kind=kind, values=number)
+        for offer, size, error, reasons in zip(offers, sizes.tolist(), decoded.errors, lost, strict=True):
+            if error is None:
+                _count(offer, size, reasons)
+        answers = [error or _receipt(reasons) for error, reasons in zip(decoded.errors, lost, strict=True)]
+        return Prepared(batches, tuple(answers))
+
+
+def internal() -> TocsinError:
+    """Return what a request is told that met a defect of ours; the same bytes may well fail again."""
+    return TocsinError("internal error; the request was not (or not wholly) counted, and the log says where")
+
+
+def _lost(normalized: Normalized, offsets: Sequence[int]) -> list[Mapping[str, int]]:
+    """Return for each request how many rows were rejected for which reason."""
+    lost: list[dict[str, int]] = [{} for _ in offsets[1:]]
+    for reason, rows in normalized.rejected.items():
+        of_request = np.searchsorted(np.asarray(offsets), rows, side="right") - 1
+        requests, counts = np.unique(of_request, return_counts=True)
+        for request, number in zip(requests.tolist(), counts.tolist(), strict=True):
+            lost[request][str(reason)] = number
+    return list(lost)
+
+
+_TAKEN = Receipt()
+
+
+def _receipt(reasons: Mapping[str, int]) -> Receipt:
+    if not reasons:
+        return _TAKEN
+    listed = "; ".join(f"{number} {reason}" for reason, number in reasons.items())
+    return Receipt(rejected=sum(reasons.values()), reason=listed)
+
+
+def _count(offer: Offer, size: int, reasons: Mapping[str, int]) -> None:
+    traces = offer.signal is Signal.TRACES
+    telemetry.request_received(
+        transport=offer.transport, spans=size if traces else 0, records=0 if traces else size
+    )
+    for reason, number in reasons.items():
+        telemetry.spans_rejected(reason=reason, spans=number)
+
+
+def _count_unpriced(batch: SpanBatch) -> None:
+    rows = np.flatnonzero(batch.cost_source == CostSource.UNPRICED)
+    if not len(rows):
+        return
+    provider, model = batch.labels["provider"], batch.labels["model"]
+    pairs = provider.code[rows].astype(np.int64) << 32 | model.code[rows].astype(np.int64) + 1
+    distinct, counts = np.unique(pairs, return_counts=True)
+    for pair, number in zip(distinct.tolist(), counts.tolist(), strict=True):
+        telemetry.spans_unpriced(
+            provider=_text(provider, pair >> 32), model=_text(model, (pair & 0xFFFFFFFF) - 1), spans=number
+        )
+
+
+def _text(column: TextColumn, code: int) -> str:
+    return column.values[code] if code >= 0 else ""
