@@ -61,7 +61,8 @@ def test_says_which_tier_dates_and_discount_hold(tmp_path: Path) -> None:
 prices:
   overrides:
     m:
-      - {input: 2, request: 0.01, valid_from: 2026-01-01, valid_to: 2026-12-31, tiers: [{above: 1K, input: 4}]}
+      - {input: 2, request: 0.01, valid_from: 2026-01-01, valid_to: 2026-12-31,
+         tiers: [{above: 1K, input: 4}]}
   discounts: [{factor: 0.5, tenant: acme}]
 """
     )
