@@ -66,7 +66,7 @@ def _servers() -> Iterator[dict[str, Server]]:
 
 def _verified(server: Server) -> list[Outcome]:
     """Send a known amount and compare the cost that the server found with that of the generator."""
-    metric = {"tocsin": "tocsin_cost_usd_total", "collector": "app_cost_usd_sum_total"}[server.name]
+    metric = {"tocsin": "tocsin_cost_usd_total", "collector": "app_cost_usd_sum"}[server.name]
     sent = send(server.grpc_port, Traffic(spans=512, total=_VERIFIED_SPANS), 60)
     server.settled_cpu_seconds()
     found = server.total(metric)
