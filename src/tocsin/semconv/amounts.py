@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tocsin.model.batch import SpanClass
 from tocsin.semconv.columns import Batch
+from tocsin.semconv.reductions import some
 from tocsin.semconv.table import Alias
 
 __all__ = ["MAX_USD", "first_finite", "non_negative", "reported_usd"]
@@ -26,16 +27,16 @@ def first_finite(batch: Batch, aliases: Sequence[Alias]) -> tuple[_Floats, int]:
     out: _Floats | None = None
     for alias in aliases:
         if out is None:
-            out = batch.number(alias, lambda: np.ones(batch.size, np.bool_))
+            out = batch.number(alias, None)
             continue
         missing = np.isnan(out)
-        if not missing.any():
+        if not some(missing):
             break
-        out = np.where(missing, batch.number(alias, lambda missing=missing: missing), out)  # type: ignore[misc]
+        out = np.where(missing, batch.number(alias, missing), out)
     if out is None:
         return np.full(batch.size, np.nan), 0
     infinite = np.isinf(out)
-    if infinite.any():
+    if some(infinite):
         return np.where(infinite, np.nan, out), int(np.count_nonzero(infinite))
     return out, 0
 
@@ -43,7 +44,7 @@ def first_finite(batch: Batch, aliases: Sequence[Alias]) -> tuple[_Floats, int]:
 def non_negative(numbers: _Floats, limit: float) -> tuple[_Floats, int]:
     """Return [n] the numbers from 0 to `limit`, NaN for others, and how many others there were."""
     bad = (numbers < 0) | (numbers > limit)
-    if not bad.any():
+    if not some(bad):
         return numbers, 0
     return np.where(bad, np.nan, numbers), int(np.count_nonzero(bad))
 

@@ -18,6 +18,7 @@ __all__ = ["Batch", "numbers_of", "occurs"]
 
 _Floats = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
+_PLAIN = How.PLAIN  # bound once: looking a member up costs more than the comparison
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -50,14 +51,16 @@ class Batch:
         self.classes: NDArray[np.uint8] = np.zeros(0, np.uint8)
         """[n] SpanClass; set once the classification is done."""
 
-    def text(self, alias: Alias, missing: Callable[[], _Mask]) -> TextColumn:
-        """Return an alias of the spans as text; structured ones only for the rows that `missing` returns."""
+    def text(self, alias: Alias, missing: _Mask | None) -> TextColumn:
+        """Return an alias of the spans as text; structured ones only for the rows `missing` (None: all)."""
         if alias.key == SPAN_NAME:
             return self._restricted(self.columns.name, alias)
         column = self.columns.attributes[alias.key]
+        if alias.how is _PLAIN:
+            return self._restricted(text_of(column), alias)
         match alias.how:
             case How.JSON | How.PYTHON:
-                codes, documents = self.documents.values(alias, column, missing())
+                codes, documents = self.documents.values(alias, column, missing)
                 texts = {code: text_at(document, alias.at) for code, document in documents.items()}
                 return of_rows(texts, codes, len(column.values))
             case How.QUOTED:
@@ -67,7 +70,7 @@ class Batch:
             case _:
                 return self._restricted(text_of(column), alias)
 
-    def number(self, alias: Alias, missing: Callable[[], _Mask]) -> _Floats:
+    def number(self, alias: Alias, missing: _Mask | None) -> _Floats:
         """Return [n] an alias of the spans as numbers in the column's unit, NaN where it does not count."""
         values = self._raw_number(alias, missing)
         if alias.factor != 1.0:
@@ -89,7 +92,9 @@ class Batch:
         ]
         return np.array([*hits, False])[self.columns.scope]
 
-    def _raw_number(self, alias: Alias, missing: Callable[[], _Mask]) -> _Floats:
+    def _raw_number(self, alias: Alias, missing: _Mask | None) -> _Floats:
+        if alias.how is _PLAIN:
+            return numbers_of(self.columns.attributes[alias.key])
         match alias.how:
             case How.EVENT_TIME:
                 return self._since_start(self.columns.event_time[alias.key].view(np.int64))
@@ -97,10 +102,8 @@ class Batch:
                 return self._indexed(alias)
             case How.JSON | How.PYTHON:
                 column = self.columns.attributes[alias.key]
-                codes, documents = self.documents.values(alias, column, missing())
-                return numbers_in(
-                    documents, codes, len(column.values), lambda document: number_at(document, alias)
-                )
+                codes, documents = self.documents.values(alias, column, missing)
+                return numbers_in(documents, codes, len(column.values), lambda document: number_at(document, alias))
             case How.ISO_TIME:
                 column = self.columns.attributes[alias.key]
                 times = [_nanoseconds(value) if isinstance(value, str) else 0 for value in column.values]
@@ -139,9 +142,7 @@ class Batch:
 
     def _changed(self, column: AttributeColumn, change: Callable[[str], str]) -> TextColumn:
         texts = text_of(column)
-        return of_rows(
-            {code: change(value) for code, value in enumerate(texts.values)}, texts.code, len(texts.values)
-        )
+        return of_rows({code: change(value) for code, value in enumerate(texts.values)}, texts.code, len(texts.values))
 
 
 @lru_cache(maxsize=64)

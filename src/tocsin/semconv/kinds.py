@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tocsin.model.batch import SpanClass
 from tocsin.model.columns import AttributeColumn, ValueKind
 from tocsin.semconv.columns import Batch
+from tocsin.semconv.reductions import largest
 from tocsin.semconv.table import Kind
 
 __all__ = ["classified"]
@@ -18,9 +19,13 @@ __all__ = ["classified"]
 _Mask = NDArray[np.bool_]
 _Codes = NDArray[np.uint8]
 
+_STRING = int(ValueKind.STRING)
+_LLM = np.uint8(SpanClass.LLM)
+
 _UNKNOWN = 255
 _RECORD = 254
 """A log record in a span's clothes (logfire): what it is depends on its usage."""
+_RECORDS_KEY = "logfire.span_type"
 _BY_MODEL = 253
 """A model call; the model's name tells which kind."""
 _DECISION = 252
@@ -51,13 +56,13 @@ def classified(
         if column is None:
             continue
         found = _marked(column, kind)
-        if "record" in kind.values.values():
+        if kind.key == _RECORDS_KEY:
             records = found == _RECORD
             found = np.where(records, np.uint8(_UNKNOWN), found)
         codes = found if codes is None else np.where(codes == _UNKNOWN, found, codes)
     if codes is None:
         codes = np.full(batch.size, _UNKNOWN, np.uint8)
-    if codes.max(initial=0) >= _DECISION:
+    if largest(codes, initial=0) >= _DECISION:
         codes = _resolved(codes, model, usage)
     if records is not None and records.any():
         codes = _records(codes, records, usage())
@@ -68,9 +73,7 @@ def _marked(column: AttributeColumn, kind: Kind) -> _Codes:
     table = [_code_of(value, kind) if isinstance(value, str) else _UNKNOWN for value in column.values]
     found = np.array([*table, _UNKNOWN], np.uint8)[column.code]
     return (
-        found
-        if column.kind.max() <= ValueKind.STRING
-        else np.where(column.code >= 0, found, np.uint8(_UNKNOWN))
+        found if largest(column.kind, initial=0) <= _STRING else np.where(column.code >= 0, found, np.uint8(_UNKNOWN))
     )
 
 
@@ -85,9 +88,11 @@ def _code_of(value: str, kind: Kind) -> int:
 def _by_presence(
     batch: Batch, kind: Kind, codes: _Codes | None, model: Callable[[], tuple[_Mask, _Mask]]
 ) -> _Codes | None:
+    if kind.scope and all(scope.name != kind.scope for scope in batch.columns.scopes):
+        return codes
     columns = [column for key in kind.any_of if (column := batch.columns.attributes.get(key)) is not None]
     named = [name in kind.names for name in batch.columns.name.values] if kind.names else []
-    if not (columns or any(named)) or (codes is not None and codes.max(initial=0) != _UNKNOWN):
+    if not (columns or any(named)) or (codes is not None and largest(codes, initial=0) != _UNKNOWN):
         return codes
     hit: _Mask = np.zeros(batch.size, np.bool_)
     if any(named):
@@ -109,9 +114,7 @@ def _resolved(codes: _Codes, model: Callable[[], tuple[_Mask, _Mask]], usage: Ca
     has_usage = usage()
     call = np.where(embeds, np.uint8(SpanClass.EMBEDDINGS), np.uint8(SpanClass.LLM))
     other = np.uint8(SpanClass.OTHER)
-    codes = np.where(
-        codes == _DECISION, np.where(has_usage, SpanClass.LLM, SpanClass.CHAIN).astype(np.uint8), codes
-    )
+    codes = np.where(codes == _DECISION, np.where(has_usage, SpanClass.LLM, SpanClass.CHAIN).astype(np.uint8), codes)
     codes = np.where(codes == _BY_MODEL, np.where(has_model, call, other), codes)
     return np.where(codes == _UNKNOWN, np.where(has_model & has_usage, call, other), codes)
 
@@ -129,8 +132,7 @@ def _records(codes: _Codes, records: _Mask, usage: _Mask) -> _Codes:
 def _without_free_calls(batch: Batch, codes: _Codes) -> _Codes:
     """Return the classes where counting tokens at the provider, which is free, is no model call."""
     names = batch.columns.name
-    free = ["count_tokens" in name for name in names.values]
-    if not any(free):
+    if "count_tokens" not in "\n".join(names.values):
         return codes
-    hit = np.array([*free, False])[names.code] & (codes == SpanClass.LLM)
+    hit = np.array([*("count_tokens" in name for name in names.values), False])[names.code] & (codes == _LLM)
     return np.where(hit, np.uint8(SpanClass.OTHER), codes)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tocsin.model.columns import SpanColumns, TextColumn
 from tocsin.semconv.columns import Batch
 from tocsin.semconv.providers import provider_names, provider_of_model
+from tocsin.semconv.reductions import some
 from tocsin.semconv.table import Alias, How, Label, Table
 from tocsin.semconv.texts import absent_text, first_of, kept_where, mapped, text_of
 
@@ -45,48 +46,54 @@ class Labels:
         of_span, of_resource = occurring(name)
         if not of_span and not of_resource:
             return absent_text(batch.size)
+        then = self._then.get(label.then)
         if label.resource_first:
-            column = _from_resource(batch.columns, of_resource) if of_resource else None
-            column = _from_span(batch, of_span, column)
+            column = _from_resource(batch.columns, of_resource, then) if of_resource else None
+            column = _from_span(batch, of_span, then, column)
         else:
-            column = _from_span(batch, of_span, None)
-            if of_resource and (column is None or (column.code < 0).any()):
-                resource = _from_resource(batch.columns, of_resource)
+            column = _from_span(batch, of_span, then, None)
+            if of_resource and (column is None or some(column.code < 0)):
+                resource = _from_resource(batch.columns, of_resource, then)
                 column = resource if column is None else first_of([column, resource])
         if column is None:
             return absent_text(batch.size)
         if label.failed_only:
             column = kept_where(column, batch.columns.status == _STATUS_ERROR)
-        return mapped(column, self._then[label.then]) if label.then else column
+        return column
 
     def provider(self, batch: Batch, model: TextColumn, occurring: Occurring) -> TextColumn:
         """Return [n] the provider; where nothing names it, the one that alone makes models of that name."""
         provider = self.column(batch, "provider", occurring)
-        if not ((provider.code < 0) & (model.code >= 0)).any():
+        if batch.size == 0 or not some((provider.code < 0) & (model.code >= 0)):
             return provider
         return first_of([provider, mapped(model, self._of_model)])
 
 
 _ANY = Label(aliases=())
+_ALL = np.ones(1, np.bool_)
 
 
-def _from_span(batch: Batch, aliases: Sequence[Alias], before: TextColumn | None) -> TextColumn | None:
+def _from_span(
+    batch: Batch, aliases: Sequence[Alias], then: Callable[[str], str] | None, before: TextColumn | None
+) -> TextColumn | None:
     """Return [n] the first of `before` and the aliases; None where there is no candidate at all."""
     column = before
     for alias in aliases:
-        if column is None:
-            column = batch.text(alias, lambda: np.ones(batch.size, np.bool_))
-            continue
-        missing: NDArray[np.bool_] = column.code < 0
-        if not missing.any():
+        missing: NDArray[np.bool_] = _ALL if column is None else column.code < 0
+        if not some(missing):
             break
-        column = first_of([column, batch.text(alias, lambda missing=missing: missing)])  # type: ignore[misc]
+        text = batch.text(alias, None if column is None else missing)
+        if then is not None:
+            text = mapped(text, then)
+        column = text if column is None else first_of([column, text])
     return column
 
 
-def _from_resource(columns: SpanColumns, aliases: Sequence[Alias]) -> TextColumn:
+def _from_resource(columns: SpanColumns, aliases: Sequence[Alias], then: Callable[[str], str] | None) -> TextColumn:
     """Return [n] the first alias that the row's resource has."""
     column = first_of([text_of(columns.resources[alias.key]) for alias in aliases])
+    if then is not None:
+        column = mapped(column, then)
     return TextColumn(column.code[columns.resource], column.values)
 
 
@@ -121,6 +128,4 @@ def _finish_reasons(known: Mapping[str, str]) -> Callable[[str], str]:
 
 def resource_aliases(aliases: Sequence[Alias]) -> list[Alias]:
     """Return the aliases that a resource can carry: plain attributes."""
-    return [
-        alias for alias in aliases if alias.how is How.PLAIN and alias.event is None and alias.only is None
-    ]
+    return [alias for alias in aliases if alias.how is How.PLAIN and alias.event is None and alias.only is None]

@@ -166,9 +166,7 @@ class Normalizer:
         missing = np.isnan(stated)
         return np.where(missing, latency, (np.where(missing, 0.0, stated) * 1e6).astype(np.int64))
 
-    def _scored(
-        self, canonical: SpanBatch, batch: Batch, occurrence: Occurrence, flawed: dict[str, int]
-    ) -> None:
+    def _scored(self, canonical: SpanBatch, batch: Batch, occurrence: Occurrence, flawed: dict[str, int]) -> None:
         """Write each score into the number that is called as its evaluation, where the rules need one."""
         names = self._labels.column(batch, "evaluation", occurrence.of_label)
         needed = [(code, name) for code, name in enumerate(names.values) if name in canonical.numbers]

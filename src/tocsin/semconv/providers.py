@@ -45,8 +45,6 @@ def provider_of_model(rules: Mapping[str, Any]) -> Callable[[str], str]:
     @lru_cache(maxsize=4096)
     def provider(model: str) -> str:
         name = model.lower()
-        return next(
-            (provider for beginning, provider in beginnings.items() if name.startswith(beginning)), ""
-        )
+        return next((provider for beginning, provider in beginnings.items() if name.startswith(beginning)), "")
 
     return provider

@@ -143,9 +143,7 @@ class Table:
             return replace(self, labels={**self.labels, name: label})
         tokens = name.removesuffix("_tokens")
         if tokens in self.tokens and name != tokens:
-            return replace(
-                self, tokens={**self.tokens, tokens: before + (self.tokens[tokens] if keep else ())}
-            )
+            return replace(self, tokens={**self.tokens, tokens: before + (self.tokens[tokens] if keep else ())})
         return replace(self, numbers={**self.numbers, name: before + (self.numbers[name] if keep else ())})
 
 

@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
 from tocsin.model.columns import AttributeColumn, TextColumn, ValueKind
+from tocsin.semconv.reductions import largest, some
 
 __all__ = ["absent_text", "first_of", "kept_where", "mapped", "of_rows", "text_of"]
 
 _Codes = NDArray[np.int32]
+
+_STRING = int(ValueKind.STRING)
+_ONLY_TEXT = {str}
 
 
 def absent_text(size: int) -> TextColumn:
@@ -28,7 +32,7 @@ def text_of(column: AttributeColumn) -> TextColumn:
 
     Arrays and key-value lists become JSON text, byte strings base64. Empty texts and empty lists are absent.
     """
-    if not len(column.kind) or column.kind.max() <= ValueKind.STRING:
+    if not len(column.kind) or largest(column.kind) <= _STRING:
         return _without_empty(column.code, column.values)
     values: dict[str, int] = {}
     codes = np.full(len(column.kind), -1, np.int32)
@@ -63,7 +67,7 @@ def first_of(columns: Sequence[TextColumn]) -> TextColumn:
     codes, values = first.code, None
     for other in columns[1:]:
         take = (codes < 0) & (other.code >= 0)
-        if not take.any():
+        if not some(take):
             continue
         if values is None:
             values = {value: code for code, value in enumerate(first.values)}
@@ -97,9 +101,9 @@ def _with_absent(codes: _Codes) -> _Codes:
 
 
 def _without_empty(codes: _Codes, values: Sequence[str | bytes]) -> TextColumn:
-    texts = [value for value in values if isinstance(value, str)]
-    if "" not in texts and len(texts) == len(values):
-        return TextColumn(codes, texts)
+    # A value that a later one of the same row replaced may still be listed, and be of another kind.
+    if "" not in values and set(map(type, values)) <= _ONLY_TEXT:
+        return TextColumn(codes, values)  # type: ignore[arg-type]  # the line above
     known: dict[str, int] = {}
     table = _interned([value if isinstance(value, str) else "" for value in values], known)
     return TextColumn(_with_absent(table)[codes], list(known))

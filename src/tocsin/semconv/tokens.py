@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tocsin.model.batch import ABSENT, SpanClass
 from tocsin.model.columns import ScopeName, TextColumn, ValueKind
 from tocsin.semconv.columns import Batch
+from tocsin.semconv.reductions import largest, some
 from tocsin.semconv.table import Alias, ExclusiveInput, How
 
 __all__ = ["MAX_TOKENS", "TOKENS", "Tokens", "read_tokens", "settled"]
@@ -36,9 +37,9 @@ TOKENS = (
 )
 """Rows of the matrix; the first eight are columns of a span batch, the others help to settle them."""
 
-_INPUT, _OUTPUT, _READ, _WRITE, _WRITE_1H, _REASONING, _IN_AUDIO, _OUT_AUDIO, _WRITE_5M, _UNCACHED, _TOTAL = (
-    range(11)
-)
+_INPUT, _OUTPUT, _READ, _WRITE, _WRITE_1H, _REASONING, _IN_AUDIO, _OUT_AUDIO, _WRITE_5M, _UNCACHED, _TOTAL = range(11)
+
+_PLAIN, _DOUBLE = How.PLAIN, int(ValueKind.DOUBLE)
 
 _Counts = NDArray[np.int64]
 _Mask = NDArray[np.bool_]
@@ -88,16 +89,16 @@ def _first_number(batch: Batch, aliases: Sequence[Alias], out: NDArray[np.float6
     """Write [n] the first number into `out`; return how many were written as NaN."""
     nans = 0
     for position, alias in enumerate(aliases):
-        numbers = batch.number(alias, lambda: np.isnan(out))
+        numbers = batch.number(alias, np.isnan(out) if position else None)
         if position == 0:
             out[:] = numbers
         else:
             np.copyto(out, numbers, where=np.isnan(out))
-        if alias.how is How.PLAIN:
+        if alias.how is _PLAIN:
             kind = batch.columns.attributes[alias.key].kind
-            if kind.max(initial=0) >= ValueKind.DOUBLE:
-                nans += int(np.count_nonzero((kind == ValueKind.DOUBLE) & np.isnan(numbers)))
-        if position + 1 < len(aliases) and not np.isnan(out).any():
+            if largest(kind, initial=0) >= _DOUBLE:
+                nans += int(np.count_nonzero((kind == _DOUBLE) & np.isnan(numbers)))
+        if position + 1 < len(aliases) and not some(np.isnan(out)):
             break
     return nans
 
@@ -106,6 +107,8 @@ def settled(
     batch: Batch, tokens: Tokens, exclusive: Sequence[ExclusiveInput], provider: TextColumn, model: TextColumn
 ) -> None:
     """Make the parts agree with their wholes, in place."""
+    if not batch.size:
+        return
     counts, present = tokens.counts, tokens.present
     if _TOTAL in present:
         _from_total(counts)
@@ -145,16 +148,18 @@ def _with_cache(
     model: TextColumn,
 ) -> None:
     cached = np.maximum(counts[_READ], 0) + np.maximum(counts[_WRITE], 0)
-    some = cached > 0
-    if not some.any():
+    partly = cached > 0
+    if not some(partly):
         return
     # A part can't exceed its whole, and a total that holds all four apart says so itself.
     outside = cached > counts[_INPUT]
     whole = counts[_INPUT] + np.maximum(counts[_OUTPUT], 0)
     outside |= (counts[_TOTAL] == whole + cached) & (counts[_INPUT] >= 0)
+    names = {scope.name for scope in batch.columns.scopes}
     for one in exclusive:
-        outside |= _excludes(batch, one, provider, model)
-    outside &= some
+        if one.scope in names:
+            outside |= _excludes(batch, one, provider, model)
+    outside &= partly
     counts[_INPUT] = np.where(outside, np.maximum(counts[_INPUT], 0) + cached, counts[_INPUT])
 
 
@@ -216,7 +221,7 @@ def _from_total(counts: _Counts) -> None:
 def _without_empty_usage(batch: Batch, counts: _Counts) -> None:
     """A call that succeeded read something: nothing read and nothing generated means that nobody told."""
     empty = (counts[_INPUT] == 0) & (counts[_OUTPUT] <= 0)
-    if not empty.any():
+    if not some(empty):
         return
     calls = (batch.classes == SpanClass.LLM) | (batch.classes == SpanClass.EMBEDDINGS)
     empty &= calls & (batch.columns.status != 2)

@@ -8,11 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.model.columns import Flaw, SpanColumns
+from tocsin.semconv.reductions import smallest, some
 
 __all__ = ["EARLIEST", "Unusable", "Usable", "usable_records", "usable_spans"]
 
 EARLIEST = 631_152_000_000_000_000
 """1 January 1990, Unix nanoseconds: no span ended before it."""
+
+_FATAL = np.uint8(Flaw.TRACE_ID | Flaw.SPAN_ID)
 
 _Rows = NDArray[np.intp]
 _Mask = NDArray[np.bool_]
@@ -42,14 +45,13 @@ class Usable:
 def usable_spans(columns: SpanColumns) -> Usable:
     """Return which spans can be used."""
     start, end = columns.start.view(np.int64), columns.end.view(np.int64)
-    fatal = np.uint8(Flaw.TRACE_ID | Flaw.SPAN_ID)
     # Beyond int64 is negative here, so the minimum finds both kinds of absurd time; with both over 1990, no
     # overflow.
     if not len(columns) or (
-        start.min() >= EARLIEST
-        and end.min() >= EARLIEST
-        and (end >= start).all()
-        and not (columns.flaw.any() and (columns.flaw & fatal).any())
+        smallest(start) >= EARLIEST
+        and smallest(end) >= EARLIEST
+        and not some(end < start)
+        and not some(columns.flaw & _FATAL)
     ):
         return Usable(start, end, {}, None)
     return _sorted(
@@ -67,7 +69,7 @@ def usable_spans(columns: SpanColumns) -> Usable:
 def usable_records(columns: SpanColumns) -> Usable:
     """Return which log records can be used; one needs no ids, and starts when it ends."""
     end = columns.end.view(np.int64)
-    if not len(columns) or end.min() >= EARLIEST:
+    if not len(columns) or smallest(end) >= EARLIEST:
         return Usable(end, end, {}, None)
     return _sorted(end, end, {Unusable.TIME: end < EARLIEST})
 
