@@ -124,9 +124,12 @@ class Reading:
     """Rule -> samples."""
     late: Mapping[str, int] = field(default_factory=dict)
     ungrouped: Mapping[str, int] = field(default_factory=dict)
-    overflow: Mapping[str, int] = field(default_factory=dict)
     series: Mapping[str, int] = field(default_factory=dict)
-    """Rule -> series that live now."""
+    """Rule -> series that are known now."""
+    overflow: int = 0
+    late_in_trace: int = 0
+    firing: int = 0
+    pending: int = 0
     duplicates: int = 0
     future: int = 0
     traces: int = 0
@@ -173,26 +176,29 @@ class _Readings(Collector):
         yield _family(
             "tocsin_ungrouped_samples", "Samples that never got a group's label.", "rule", reading.ungrouped
         )
-        yield _family(
-            "tocsin_overflow_samples", "Samples of groups past limits.groups.", "rule", reading.overflow
-        )
         series = GaugeMetricFamily("tocsin_series", "Series that live now.", labels=["rule"])
         for rule, number in reading.series.items():
             series.add_metric([rule], number)
         yield series
-        yield CounterMetricFamily(
-            "tocsin_duplicate_spans", "Spans that arrived again.", value=reading.duplicates
-        )
-        yield CounterMetricFamily(
-            "tocsin_future_samples", "Samples from the future, counted now.", value=reading.future
-        )
-        yield GaugeMetricFamily("tocsin_open_traces", "Traces that are not complete.", value=reading.traces)
-        yield GaugeMetricFamily(
-            "tocsin_waiting_samples", "Samples that wait for a label of their trace.", value=reading.waiting
-        )
-        yield GaugeMetricFamily(
-            "tocsin_in_flight_bytes", "Bytes of requests not yet answered.", value=reading.in_flight_bytes
-        )
+        for name, text, number in (
+            ("tocsin_duplicate_spans", "Spans that arrived again.", reading.duplicates),
+            ("tocsin_future_samples", "Samples from the future, counted now.", reading.future),
+            ("tocsin_overflow_samples", "Samples of groups past limits.groups.", reading.overflow),
+            ("tocsin_late_in_trace_spans", "Spans of traces that were complete.", reading.late_in_trace),
+        ):
+            yield CounterMetricFamily(name, text, value=number)
+        for name, text, number in (
+            ("tocsin_open_traces", "Traces that are not complete.", reading.traces),
+            ("tocsin_waiting_samples", "Samples that wait for a label of their trace.", reading.waiting),
+            ("tocsin_alerts_firing", "Alerts that fire now.", reading.firing),
+            (
+                "tocsin_alerts_pending",
+                "Alerts whose condition holds, not yet for long enough.",
+                reading.pending,
+            ),
+            ("tocsin_in_flight_bytes", "Bytes of requests not yet answered.", reading.in_flight_bytes),
+        ):
+            yield GaugeMetricFamily(name, text, value=number)
         yield from self._by_model(reading)
 
     def _by_model(self, reading: Reading) -> Iterator[Metric]:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["run"]
 
+_T = TypeVar("_T")
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a coroutine to its end on a new event loop."""
+
+def run(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end on a new event loop, and return its result."""
     with asyncio.Runner(loop_factory=_factory()) as runner:
-        runner.run(main)
+        return runner.run(main)
 
 
 def _factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

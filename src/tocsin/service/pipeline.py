@@ -23,9 +23,10 @@ from tocsin.model.batch import SpanBatch
 from tocsin.receivers.intake import Receipt, Signal
 from tocsin.rules.rule import Rule
 from tocsin.service import memory
+from tocsin.service.readings import rule_label
 from tocsin.service.stages import Answer, Offer, Prepared, Stages, internal
 
-__all__ = ["SLICE_ROWS", "Evaluates", "Pipeline", "rule_label"]
+__all__ = ["SLICE_ROWS", "Evaluates", "Pipeline"]
 
 INLINE_BYTES: Final = 256 * 1024
 """More than this is decoded in a thread: 1 ms and more of work."""
@@ -269,17 +270,12 @@ class Pipeline:
                 arrival = event.detected_at - event.arrival_to_detection_ns
                 seconds = (self._clock() - arrival) / 1e9
             telemetry.alert_changed(
-                rule=rule_label(event.rule), event=event.transition.value, detection_seconds=seconds
+                rule=rule_label(event.rule.key), event=event.transition.value, detection_seconds=seconds
             )
             try:
                 self._publish(event)
             except Exception as error:  # noqa: BLE001  # one message that can't be made must not end evaluation
                 telemetry.internal_error(stage="publish", error=error)
-
-
-def rule_label(rule: Rule) -> str:
-    """Return a rule's name as metrics have it: bare in the default project."""
-    return rule.name if rule.project == "default" else f"{rule.project}/{rule.name}"
 
 
 def _answer(future: "asyncio.Future[Receipt]", answer: Answer) -> None:

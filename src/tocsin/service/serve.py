@@ -1,8 +1,8 @@
 """The service: everything built from one configuration, running until it is told to stop.
 
 Three phases, never mixed: load (text only), build (opens things, starts nothing), run. A reload builds
-the new parts before it touches the old; if that fails, the old ones go on, and the log, `/readyz` and a metric
-say why.
+the new parts before it touches the old; if that fails, the old ones go on, and the log, `/readyz` and a
+metric say why.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.api.app import application
 from tocsin.api.server import serving
 from tocsin.api.status import Status
-from tocsin.engine import Engine
+from tocsin.engine.engine import Engine
 from tocsin.errors import ConfigError
 from tocsin.model.batch import Needs
 from tocsin.notify.egress import Network
@@ -26,10 +26,11 @@ from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
 from tocsin.pricing import PriceBook
 from tocsin.receivers.admission import ByteBudget
+from tocsin.receivers.config import endpoint_of
 from tocsin.receivers.otlp import Listening, otlp_receivers
 from tocsin.rules.needs import needs_of
 from tocsin.semconv.normalizer import Normalizer
-from tocsin.service.config import Configuration, needs_restart, split_endpoint
+from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.files import Watcher
 from tocsin.service.loading import Loaded
 from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
@@ -86,7 +87,7 @@ class Service:
         telemetry.started(version=__version__, decoder=self.status.decoder)
         telemetry.read_from(lambda: reading_of(self.engine.statistics, self.pipeline.in_flight_bytes))
         app = application(self.status, base_path=configuration.api.base_path)
-        async with self.outbox, serving(app, *split_endpoint(configuration.api.endpoint)) as api:
+        async with self.outbox, serving(app, *endpoint_of(configuration.api.endpoint)) as api:
             await self._reach(configuration)
             self.prices.start()
             try:
