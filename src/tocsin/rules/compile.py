@@ -79,9 +79,7 @@ def default_aggregate(metric: Metric) -> Aggregate:
     return Aggregate.AVG if metric in _AVERAGED else Aggregate.SUM
 
 
-def compile_rule(
-    config: RuleConfig, *, sampling: Sampling = Sampling.IGNORE
-) -> tuple[Rule | None, list[Mistake]]:
+def compile_rule(config: RuleConfig, *, sampling: Sampling = Sampling.IGNORE) -> tuple[Rule | None, list[Mistake]]:
     """Return the rule that a person wrote, or None and all that is wrong with it.
 
     Args:
@@ -117,9 +115,7 @@ class _Compiler:
             "name": config.name,
             "description": config.description,
             "scope": self.scope,
-            "spans": frozenset().union(*(_SPAN_CLASSES[word] for word in config.spans))
-            if config.spans
-            else None,
+            "spans": frozenset().union(*(_SPAN_CLASSES[word] for word in config.spans)) if config.spans else None,
             "metric": self.metric,
             "attribute": self.attribute,
             "aggregate": self.aggregate,
@@ -157,9 +153,7 @@ class _Compiler:
     def _measured(self) -> tuple[Metric, str | None]:
         config = self.config
         if config.attribute is not None and config.metric is not None:
-            self._tell(
-                ("attribute",), "'metric' and 'attribute' both say what is measured; keep one", at_key=True
-            )
+            self._tell(("attribute",), "'metric' and 'attribute' both say what is measured; keep one", at_key=True)
         if config.measured is not None:
             metric, attribute = config.measured
             return metric, attribute
@@ -171,14 +165,10 @@ class _Compiler:
         scope = self.config.scope
         if self.metric is Metric.COST_PER_TRACE:
             if scope is Scope.SPAN:
-                self._tell(
-                    ("scope",), "cost_per_trace is a mean over traces; write scope: trace, or leave it out"
-                )
+                self._tell(("scope",), "cost_per_trace is a mean over traces; write scope: trace, or leave it out")
             return Scope.TRACE
         if self.metric is Metric.TIME_TO_FIRST_TOKEN and scope is Scope.TRACE:
-            self._tell(
-                ("scope",), "time_to_first_token is known of spans only; write scope: span, or use latency"
-            )
+            self._tell(("scope",), "time_to_first_token is known of spans only; write scope: span, or use latency")
         return scope or Scope.SPAN
 
     def _aggregate(self) -> tuple[Aggregate, float | None]:
@@ -199,9 +189,7 @@ class _Compiler:
             Aggregate.COUNT,
             Aggregate.RATE,
         ):
-            self._tell(
-                ("aggregate",), "count is 1 for every sample; write aggregate: sum or rate, or leave it out"
-            )
+            self._tell(("aggregate",), "count is 1 for every sample; write aggregate: sum or rate, or leave it out")
         elif self.metric is Metric.COST_PER_TRACE and aggregate is not Aggregate.AVG:
             text = "cost_per_trace is a mean; leave aggregate out, or write metric: cost with scope: trace"
             self._tell(("aggregate",), text)
@@ -212,40 +200,28 @@ class _Compiler:
         if self.window_ns is None:
             self._check_without_window()
         elif self.window_ns < _SECOND_NS:
-            self._tell(
-                ("window",), "a window is at least 1s; write 1s or more, or leave it out to judge each sample"
-            )
+            self._tell(("window",), "a window is at least 1s; write 1s or more, or leave it out to judge each sample")
         elif self.window_ns > _LONGEST_DAYS * 86_400 * _SECOND_NS:
             self._tell(("window",), f"a window is at most {_LONGEST_DAYS}d; write less")
         if config.sampling is Sampling.ADJUST and self.window_ns is None:
-            self._tell(
-                ("sampling",), "adjusting for sampled traffic needs a 'window'; add one, or leave it out"
-            )
+            self._tell(("sampling",), "adjusting for sampled traffic needs a 'window'; add one, or leave it out")
 
     def _check_without_window(self) -> None:
         config = self.config
         if config.condition is Condition.ABSENT:
-            self._tell(
-                ("condition",), "'absent' needs a 'window' that had no sample; add one, like window: 10m"
-            )
+            self._tell(("condition",), "'absent' needs a 'window' that had no sample; add one, like window: 10m")
         elif self.metric is Metric.COUNT:
             self._tell(("metric",), "a single sample counts 1; add a 'window' to count in, like window: 5m")
         elif self.metric is Metric.COST_PER_TRACE:
             text = "a mean over traces needs a 'window'; add one, or write metric: cost with scope: trace"
             self._tell(("metric",), text)
         elif config.aggregate is not None and not self._single():
-            text = (
-                f"{config.aggregate} of a single sample means nothing; add a 'window', or leave aggregate out"
-            )
+            text = f"{config.aggregate} of a single sample means nothing; add a 'window', or leave aggregate out"
             self._tell(("aggregate",), text)
         if config.min_samples > 1:
-            self._tell(
-                ("min_samples",), "without a 'window' there is one sample; add a window, or leave it out"
-            )
+            self._tell(("min_samples",), "without a 'window' there is one sample; add a window, or leave it out")
         if config.no_data is NoData.ALERT:
-            self._tell(
-                ("no_data",), "without a 'window' nothing can be missing; add a window, or leave it out"
-            )
+            self._tell(("no_data",), "without a 'window' nothing can be missing; add a window, or leave it out")
 
     def _single(self) -> bool:
         """Whether the aggregate means something for one sample; a trace combines its spans by it."""
@@ -277,9 +253,7 @@ class _Compiler:
             if getattr(config, key) is not None:
                 self._tell((key,), f"'levels' stand in place of '{key}'; remove one of the two", at_key=True)
         if config.condition not in (*_RISING, *_FALLING):
-            text = (
-                f"levels need a direction, which {config.condition.value!r} has not; use gt, gte, lt or lte"
-            )
+            text = f"levels need a direction, which {config.condition.value!r} has not; use gt, gte, lt or lte"
             self._tell(("levels",), text, at_key=True)
             return ()
         if not config.levels:
@@ -288,9 +262,7 @@ class _Compiler:
         found: list[tuple[int, Level]] = []
         for at, written in enumerate(config.levels):
             notify = config.notify if written.notify is None else written.notify
-            level = self._level(
-                ("levels", at), written.severity, written.threshold, written.recovery_threshold, notify
-            )
+            level = self._level(("levels", at), written.severity, written.threshold, written.recovery_threshold, notify)
             if level is not None:
                 found.append((at, level))
         found.sort(key=lambda item: item[1].severity.rank)
@@ -351,12 +323,9 @@ class _Compiler:
         found = []
         for label, texts in self.config.filters.items():
             if label == "trace":
-                self._tell(
-                    ("filters", label), "a rule can't be about one trace; use group_by: trace", at_key=True
-                )
+                self._tell(("filters", label), "a rule can't be about one trace; use group_by: trace", at_key=True)
             parsed = [
-                self._try(("filters", label, at), partial(parse_match, text), None)
-                for at, text in enumerate(texts)
+                self._try(("filters", label, at), partial(parse_match, text), None) for at, text in enumerate(texts)
             ]
             matches = tuple(match for match in parsed if match is not None)
             found.append(Filter(label, matches))

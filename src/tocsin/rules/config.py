@@ -104,9 +104,7 @@ def _word(value: object) -> str:
 def _name(value: object) -> str:
     name = written(value)
     if not name or name != name.strip() or not name.isprintable() or "/" in name or len(name) > _MAX_NAME:
-        raise ValueError(
-            f"should be 1 to {_MAX_NAME} printable characters without '/' and without spaces at its ends"
-        )
+        raise ValueError(f"should be 1 to {_MAX_NAME} printable characters without '/' and without spaces at its ends")
     return name
 
 
@@ -124,9 +122,7 @@ def _metric(value: object) -> str:
     if name == "attribute":
         raise ValueError("which attribute? write 'attribute: KEY' in place of 'metric: attribute'")
     if "." in name:
-        raise ValueError(
-            f"{name[:80]!r} is no metric; to measure an attribute, write 'attribute: {name[:80]}' instead"
-        )
+        raise ValueError(f"{name[:80]!r} is no metric; to measure an attribute, write 'attribute: {name[:80]}' instead")
     raise ValueError(one_of(name, known))
 
 
@@ -147,22 +143,16 @@ def _aggregate(value: object) -> str:
     if (quantile := _QUANTILE.fullmatch(word)) is None:
         raise ValueError(one_of(word, [*names, "p50 … p99.9"]))
     if not 0 < float(quantile[1]) < 100:
-        raise ValueError(
-            f"{word!r} is no percentile; write p50, p95, p99 or p99.9, or min and max for the ends"
-        )
+        raise ValueError(f"{word!r} is no percentile; write p50, p95, p99 or p99.9, or min and max for the ends")
     return word
 
 
 def _condition(value: object) -> str:
     word = _CONDITION_SIGNS.get(_word(value), _word(value))
     if word in ("below_baseline", "above_baseline"):
-        raise ValueError(
-            f"{word!r} comes in a later version of Tocsin; until then compare with a fixed threshold"
-        )
+        raise ValueError(f"{word!r} comes in a later version of Tocsin; until then compare with a fixed threshold")
     if not word:
-        raise ValueError(
-            "nothing is written here; a bare '>' begins a text block in YAML: write gt, or quote it: '>'"
-        )
+        raise ValueError("nothing is written here; a bare '>' begins a text block in YAML: write gt, or quote it: '>'")
     if word not in tuple(Condition):
         raise ValueError(one_of(word, [*Condition, *_CONDITION_SIGNS]))
     return word
@@ -206,9 +196,7 @@ def labels_of(entry: str) -> tuple[str, ...]:
 
 def _label(text: str) -> str:
     if not text or not text.isprintable() or any(char.isspace() for char in text) or len(text) > _MAX_LABEL:
-        raise ValueError(
-            f"{text[:80]!r} is no label; write a short name, like conversation, or an attribute's key"
-        )
+        raise ValueError(f"{text[:80]!r} is no label; write a short name, like conversation, or an attribute's key")
     return text
 
 

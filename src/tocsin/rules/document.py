@@ -1,8 +1,9 @@
 """YAML with positions: plain data, and the line and column of every key and value in it.
 
-YAML 1.2 (core schema: `yes` and `no` are text), read from ruamel.yaml's events, so that nothing is built that
-was not asked for: no tags, no objects, one document. Depth and size are bounded before anything is expanded, so
-that nested aliases ("billion laughs") cost nothing. Duplicate keys are mistakes; `<<` merges.
+YAML 1.2 (core schema: `yes` and `no` are text) is read from ruamel.yaml's events, so that nothing
+is built but what was asked for: no tags, no objects, one document. Depth and size are bounded
+before anything is expanded, so that nested aliases ("billion laughs") cost nothing. Duplicate keys
+are mistakes; `<<` merges.
 """
 
 import re
@@ -44,15 +45,14 @@ MAX_NODES = 1_000_000
 """Keys and values of one file, aliases counted as often as they are used."""
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _CONSTANTS = {
     **dict.fromkeys(("null", "Null", "NULL", "~", "")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _MAX_DIGITS = 400
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MERGE = "<<"
 
 
@@ -162,9 +162,7 @@ def parse(
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
-        composer.problems.append(
-            Problem(file, line, column, "a character that YAML does not allow; remove it")
-        )
+        composer.problems.append(Problem(file, line, column, "a character that YAML does not allow; remove it"))
     except MarkedYAMLError as error:
         composer.problems.append(_syntax_problem(file, error))
     except YAMLError:
@@ -276,7 +274,7 @@ class _Composer:
             text = "a key that is a list or mapping; quote text that begins with '{' or '['"
             self._tell((node.line, node.column), text)
             return f"\0{node.line}:{node.column}"
-        return event.value if isinstance(event, ScalarEvent) else str(node.value)
+        return self._text(event) if isinstance(event, ScalarEvent) else str(node.value)
 
     def _merge(self, node: Node, value: Node) -> None:
         sources = value.items if value.items is not None else [value]
@@ -295,14 +293,21 @@ class _Composer:
     def _fill_scalar(self, node: Node, event: ScalarEvent) -> None:
         tag = str(event.ctag) if event.ctag is not None else None
         if tag is None and event.implicit[0]:
-            node.value = _plain_value(event.value)
+            node.value = _plain_value(self._text(event))
         elif tag is None or tag in ("!", "tag:yaml.org,2002:str"):
-            node.value = event.value
+            node.value = self._text(event)
         else:
             self._refuse_tag(event)
-            node.value = event.value
+            node.value = self._text(event)
         if self._substitute is not None and isinstance(node.value, str) and "$" in node.value:
             self._fill_substituted(node, self._substitute(node.value))
+
+    def _text(self, event: ScalarEvent) -> str:
+        r"""The text, where escapes of half characters ("\ud83d\ude00", as JSON writes them) are made whole."""
+        text: str = event.value
+        if not text.isascii() and _SURROGATE.search(text):
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return text
 
     def _fill_substituted(self, node: Node, substitution: Substitution) -> None:
         node.value = substitution.text
@@ -317,9 +322,7 @@ class _Composer:
             "tag:yaml.org,2002:map",
             "tag:yaml.org,2002:seq",
         ):
-            self._tell(
-                _place(event), "a YAML tag ('!…'), which is not used here; quote a value that begins with '!'"
-            )
+            self._tell(_place(event), "a YAML tag ('!…'), which is not used here; quote a value that begins with '!'")
 
     def _tell(self, place: tuple[int, int], text: str) -> None:
         self.problems.append(Problem(self.document.file, *place, text))

@@ -107,9 +107,7 @@ def parse_match(text: str) -> Match:
     negated = text.startswith("!")
     body = text[1:].lstrip() if negated else text
     if body.startswith("!"):
-        raise ValueError(
-            f"{text[:80]!r} is negated twice; write one '!', or '=' before text that begins with '!'"
-        )
+        raise ValueError(f"{text[:80]!r} is negated twice; write one '!', or '=' before text that begins with '!'")
     if negated and not body:
         raise ValueError("'!' negates nothing; write '!value', or '!*' for samples without the label")
     if body.startswith("="):

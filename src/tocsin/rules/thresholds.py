@@ -17,7 +17,7 @@ class Unit(StrEnum):
     RATIO = "a ratio"
     TOKENS = "in tokens"
     SAMPLES = "in samples"
-    NUMBER = "in the unit of its attribute"
+    NUMBER = "measured as it is sent"
 
 
 _UNITS = {
@@ -51,9 +51,7 @@ _MS = {
     "w": Decimal(604_800_000),
 }
 _NUMBER = r"(?:(?:[1-9]\d{0,2}(?:,\d{3})+|\d+(?:_\d+)*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,2})?"
-_PLAIN = re.compile(
-    rf"(?P<sign>[-+]?)(?P<dollar>\$?)\s*(?P<number>{_NUMBER})\s*(?P<percent>%?)(?P<rate>(?:/s)?)"
-)
+_PLAIN = re.compile(rf"(?P<sign>[-+]?)(?P<dollar>\$?)\s*(?P<number>{_NUMBER})\s*(?P<percent>%?)(?P<rate>(?:/s)?)")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
 _EXAMPLES = {
@@ -80,13 +78,9 @@ def parse_threshold(text: str, metric: Metric, aggregate: Aggregate) -> Decimal:
     unit = unit_of(metric, aggregate)
     value = _value(text.strip(), unit, aggregate)
     if value is None:
-        raise ValueError(
-            f"{text[:80]!r} is no threshold for {_name(metric)}, {unit.value}; write {_EXAMPLES[unit]}"
-        )
+        raise ValueError(f"{text[:80]!r} is no threshold for {_name(metric)}, {unit.value}; write {_EXAMPLES[unit]}")
     if value < 0 and unit not in _MAY_BE_NEGATIVE and metric is not Metric.COST_MISMATCH:
-        raise ValueError(
-            f"{text[:80]!r} is negative, which {_name(metric)} never is; write {_EXAMPLES[unit]}"
-        )
+        raise ValueError(f"{text[:80]!r} is negative, which {_name(metric)} never is; write {_EXAMPLES[unit]}")
     if metric in _AT_MOST_ONE and unit is Unit.RATIO and aggregate is not Aggregate.RATE and value > 1:
         raise ValueError(_over_one(text, value, metric))
     return value
@@ -95,9 +89,7 @@ def parse_threshold(text: str, metric: Metric, aggregate: Aggregate) -> Decimal:
 def _value(text: str, unit: Unit, aggregate: Aggregate) -> Decimal | None:
     """The number in `unit`; None where the text is none or states another unit."""
     if unit is Unit.MS and _DURATION.fullmatch(text):
-        return _normal(
-            sum((Decimal(number) * _MS[name] for number, name in _DURATION_PART.findall(text)), Decimal())
-        )
+        return _normal(sum((Decimal(number) * _MS[name] for number, name in _DURATION_PART.findall(text)), Decimal()))
     found = _PLAIN.fullmatch(text)
     if found is None:
         return None
@@ -113,9 +105,7 @@ def _normal(value: Decimal) -> Decimal:
     """The same number in the same digits, however it was written: 0.50 and 0.5 are one rule."""
     value = value.normalize()
     return (
-        value.quantize(Decimal(1))
-        if value == value.to_integral_value() and abs(value) < Decimal(10) ** 27
-        else value
+        value.quantize(Decimal(1)) if value == value.to_integral_value() and abs(value) < Decimal(10) ** 27 else value
     )
 
 

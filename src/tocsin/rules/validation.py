@@ -43,9 +43,7 @@ _SECRET_FREE = frozenset({"enum", "literal_error"})
 """Errors of fields whose values are words of ours: what was written may be shown."""
 
 
-def validate(
-    model: type[M], document: Document, path: KeyPath, data: object
-) -> tuple[M | None, list[Mistake]]:
+def validate(model: type[M], document: Document, path: KeyPath, data: object) -> tuple[M | None, list[Mistake]]:
     """Return the model of some data, or None and all that is wrong with it.
 
     Args:
@@ -104,6 +102,8 @@ def _discriminator(details: ErrorDetails) -> str:
 
 def _sentence(details: ErrorDetails) -> str:
     kind, message = details["type"], str(details["msg"])
+    if details["input"] is None and "'None'" in message:
+        return "nothing is written here; write a value, or remove the key"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
     if kind in _SECRET_FREE and isinstance(details["input"], str):

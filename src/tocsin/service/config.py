@@ -127,9 +127,7 @@ class Configuration(Settings):
 def needs_restart(old: Configuration, new: Configuration) -> tuple[str, ...]:
     """Return the keys that differ and can't be changed while running, like `api.endpoint`; all others can."""
     return tuple(
-        key
-        for section in _NEEDS_RESTART
-        for key in _differences(section, getattr(old, section), getattr(new, section))
+        key for section in _NEEDS_RESTART for key in _differences(section, getattr(old, section), getattr(new, section))
     )
 
 
@@ -139,7 +137,6 @@ def _differences(name: str, old: object, new: object) -> list[str]:
     if not isinstance(old, BaseModel) or type(old) is not type(new):
         return [name]
     parts = [
-        (field.alias or key, getattr(old, key), getattr(new, key))
-        for key, field in type(old).model_fields.items()
+        (field.alias or key, getattr(old, key), getattr(new, key)) for key, field in type(old).model_fields.items()
     ]
     return [found for key, before, after in parts for found in _differences(f"{name}.{key}", before, after)]

@@ -1,14 +1,14 @@
 """Watching: a configuration that follows its files while the service runs.
 
 Files are looked at a few times a second, not announced by the system: that finds renames, symlink swaps (as
-Kubernetes does with ConfigMaps), deletions and files on network mounts alike
-(docs/decisions/0011-files-are-looked-at.md). Only a change of content counts. A state must hold still before it is
-loaded, and a wrong one must last before it is reported, so that a half-written file is neither.
+Kubernetes does with ConfigMaps), deletions and files on network mounts alike; the reasons are in
+docs/decisions/0011-files-are-looked-at.md. Only a change of content counts. A state must hold still before it
+is loaded, and a wrong one must last before it is reported, so that a half-written file is neither.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -63,15 +63,15 @@ class Watcher:
             ConfigError: with every problem of every file.
         """
         self._checked_ns = time.monotonic_ns()
-        # No signature is as good as a load's: a file may change while it runs. The next look reads the content.
+        # A file may change while this runs, so that a signature could be too new: look at the content next.
         self._signature = {}
         return self._loader.load()
 
     def reload(self) -> None:
-        """Load even if nothing changed, and tell the outcome, as SIGHUP asks. Only from the loop's thread."""
+        """Load even if nothing changed and tell the outcome, as SIGHUP asks; from the loop's thread."""
         self._asked.set()
 
-    async def changes(self) -> AsyncIterator[Loaded | ConfigError]:
+    async def changes(self) -> AsyncGenerator[Loaded | ConfigError, None]:
         """Yield each new valid configuration, and each invalid state that lasts; runs until it is closed."""
         while True:
             asked = await self._pause()
@@ -130,11 +130,7 @@ class Watcher:
         reading = self._loader.reading
         signature = reading.signature()
         now = time.monotonic_ns()
-        if (
-            signature == self._signature
-            and not _is_recent(signature)
-            and now - self._checked_ns < self._recheck_ns
-        ):
+        if signature == self._signature and not _is_recent(signature) and now - self._checked_ns < self._recheck_ns:
             return False
         self._checked_ns = now
         if not reading.still_holds():

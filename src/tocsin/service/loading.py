@@ -98,7 +98,7 @@ class _RuleText:
 class _RuleFile:
     """What a file's rules became; kept while its content stays the same."""
 
-    digest: bytes | None
+    digest: bytes | str
     sampling: Sampling
     document: Document
     rules: list[_RuleText]
@@ -164,11 +164,9 @@ class Loader:
         if outcome.problems or configuration is None:
             raise _error(outcome.problems)
         return Loaded(
-            configuration.model_copy(
-                update={"rules": tuple(text.config for text in outcome.rules if text.config)}
-            ),
+            configuration.model_copy(update={"rules": tuple(text.config for text in outcome.rules if text.config)}),
             tuple(text.rule for text in outcome.rules if text.rule and text.config and text.config.enabled),
-            tuple(path for path, digest in self.reading.digests.items() if digest is not None),
+            tuple(path for path, digest in self.reading.digests.items() if isinstance(digest, bytes)),
             tuple(str(warning) for warning in outcome.warnings),
         )
 
@@ -191,9 +189,7 @@ class Loader:
         outcome.problems += problems
         return document
 
-    def _configuration(
-        self, document: Document, top: Mapping[str, Any], outcome: _Outcome
-    ) -> Configuration | None:
+    def _configuration(self, document: Document, top: Mapping[str, Any], outcome: _Outcome) -> Configuration | None:
         rest = {key: value for key, value in top.items() if key != "rules"}
         configuration, mistakes = validate(Configuration, document, (), rest)
         for mistake in mistakes:
@@ -202,9 +198,7 @@ class Loader:
                 if mistake.path[:1] == ("contact_points",) and mistake.path[1:]
                 else ""
             )
-            outcome.problems.append(
-                document.problem(Mistake(mistake.path, shown + mistake.text, mistake.at_key))
-            )
+            outcome.problems.append(document.problem(Mistake(mistake.path, shown + mistake.text, mistake.at_key)))
         return configuration
 
     def _rule_paths(self, document: Document, top: Mapping[str, Any], outcome: _Outcome) -> Iterable[Path]:
@@ -216,6 +210,11 @@ class Loader:
         for at, pattern in enumerate(patterns):
             if not isinstance(pattern, str):
                 continue
+            node = document.at(("rule_files", at))
+            if node.secrets:
+                text = "a rule file's path can't come from outside, as it could not be shown; write the path itself"
+                outcome.problems.append(Problem(document.file, node.line, node.column, text))
+                continue
             wild = any(char in pattern for char in "*?[")
             path = self._path.parent / pattern
             try:
@@ -224,9 +223,7 @@ class Loader:
                 outcome.problems.append(document.problem(Mistake(("rule_files", at), str(error))))
                 continue
             if not matching:
-                outcome.warnings.append(
-                    document.problem(Mistake(("rule_files", at), f"no file matches {pattern!r}"))
-                )
+                outcome.warnings.append(document.problem(Mistake(("rule_files", at), f"no file matches {pattern!r}")))
             found.update(dict.fromkeys(matching))
         found.pop(self._path, None)
         return found
@@ -242,7 +239,7 @@ class Loader:
         document = self._document(path, own)
         if document is not None:
             self._add_file_rules(document, sampling, own)
-            if not document.secrets and self.reading.digests[path] is not None:
+            if not document.secrets:
                 self._rule_files[path] = _RuleFile(
                     self.reading.digests[path], sampling, document, own.rules, own.problems
                 )
@@ -320,9 +317,7 @@ def _understand(text: _RuleText, sampling: Sampling) -> list[Mistake]:
 
 def _told(text: _RuleText, mistakes: Iterable[Mistake]) -> list[Problem]:
     return [
-        text.document.problem(
-            Mistake((*text.path, *mistake.path), f"{text.shown}: {mistake.text}", mistake.at_key)
-        )
+        text.document.problem(Mistake((*text.path, *mistake.path), f"{text.shown}: {mistake.text}", mistake.at_key))
         for mistake in mistakes
     ]
 
@@ -349,9 +344,7 @@ def _check_together(outcome: _Outcome, contacts: object) -> None:
 
 def _taken(first: _RuleText, project: str) -> Mistake:
     place = first.document.problem(Mistake((*first.path, "name"), ""))
-    return Mistake(
-        ("name",), f"project {project!r} has a rule of this name at {place.file}:{place.line}; rename one"
-    )
+    return Mistake(("name",), f"project {project!r} has a rule of this name at {place.file}:{place.line}; rename one")
 
 
 def _missing_contacts(written: Mapping[str, object], contacts: Mapping[str, object]) -> list[Mistake]:

@@ -22,8 +22,8 @@ class ReadingError(ValueError):
 class Reading:
     """The files and patterns that one load looked at. Not shared between threads."""
 
-    digests: dict[Path, bytes | None] = field(default_factory=dict)
-    """File -> SHA-256 of its content, None where it could not be read."""
+    digests: dict[Path, bytes | str] = field(default_factory=dict)
+    """File -> SHA-256 of its content, or why it could not be read."""
     limits: dict[Path, int] = field(default_factory=dict)
     """File -> bytes that it may have."""
     patterns: dict[str, tuple[Path, ...]] = field(default_factory=dict)
@@ -35,9 +35,12 @@ class Reading:
         Raises:
             ReadingError: there is none, or it is larger.
         """
-        self.digests[path] = None
         self.limits[path] = limit
-        data = _content(path, limit)
+        try:
+            data = _content(path, limit)
+        except ReadingError as error:
+            self.digests[path] = str(error)
+            raise
         self.digests[path] = hashlib.sha256(data).digest()
         return data
 
@@ -90,11 +93,11 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _digest(path: Path, limit: int) -> bytes | None:
+def _digest(path: Path, limit: int) -> bytes | str:
     try:
         return hashlib.sha256(_content(path, limit)).digest()
-    except ReadingError:
-        return None
+    except ReadingError as error:
+        return str(error)
 
 
 def _stat(path: Path) -> tuple[object, ...] | None:

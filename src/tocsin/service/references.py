@@ -59,9 +59,7 @@ class References:
         if colon and kind == "file":
             return self._file(rest)
         if _ENV_NAME.fullmatch(body):
-            raise ValueError(
-                f"'${{{body}}}' names no source; write '${{env:{body}}}', or '$${{{body}}}' for the text"
-            )
+            raise ValueError(f"'${{{body}}}' names no source; write '${{env:{body}}}', or '$${{{body}}}' for the text")
         if colon and kind.lower() in ("env", "file", "environ", "secret"):
             raise ValueError(f"{kind!r} is no source; write '${{env:NAME}}' or '${{file:PATH}}'")
         return None
