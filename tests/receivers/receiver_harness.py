@@ -110,7 +110,7 @@ async def receiving(
     in_flight_bytes: int = 1024 * MIB,
     drain_seconds: float = 5,
     http: dict[str, Any] | None = None,
-    **limits: Any,
+    **limits: str,
 ) -> AsyncIterator[Receiving]:
     """Run both receivers; `limits` are settings of both, `http` of one."""
     config = OtlpReceiverConfig.model_validate(
@@ -164,10 +164,12 @@ async def export(
         return answer
 
 
-async def refused_export(target: str, data: bytes, **options: Any) -> aio.AioRpcError:
+async def refused_export(
+    target: str, data: bytes, *, method: str = TRACES, compression: grpc.Compression | None = None
+) -> aio.AioRpcError:
     """Send what must be refused; return the refusal."""
     try:
-        await export(target, data, **options)
+        await export(target, data, method=method, compression=compression)
     except aio.AioRpcError as error:
         return error
     raise AssertionError("the request was accepted")

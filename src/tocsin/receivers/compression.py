@@ -68,9 +68,7 @@ def _check_zstd_frames(body: bytes) -> None:
             at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
             continue
         if body[at : at + 4] != _ZSTD_MAGIC:
-            raise DecodeError(
-                "the body is not zstd, though Content-Encoding says so: a frame has no magic number"
-            )
+            raise DecodeError("the body is not zstd, though Content-Encoding says so: a frame has no magic number")
         header = body[at : at + 18]
         has_checksum = zstandard.get_frame_parameters(header).has_checksum
         at += zstandard.frame_header_size(header)

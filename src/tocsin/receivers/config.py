@@ -53,9 +53,7 @@ def endpoint_of(text: str) -> Endpoint:
     """
     found = _ENDPOINT.fullmatch(text.strip())
     if found is None:
-        raise ValueError(
-            f"{text!r} is no endpoint; write host:port, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317"
-        )
+        raise ValueError(f"{text!r} is no endpoint; write host:port, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317")
     port = int(found["port"])
     if port > 65535:
         raise ValueError(f"{text!r} has no valid port; ports go from 0 (any free one) to 65535")
@@ -138,9 +136,7 @@ class OtlpReceiverConfig(Settings):
     @model_validator(mode="after")
     def _listens_somewhere(self) -> "OtlpReceiverConfig":
         if self.grpc is None and self.http is None:
-            raise ValueError(
-                "both grpc and http are null, so that nothing could be received; leave one of them on"
-            )
+            raise ValueError("both grpc and http are null, so that nothing could be received; leave one of them on")
         return self
 
 

@@ -84,9 +84,7 @@ async def grpc_receiver(
     try:
         port = server.add_insecure_port(str(endpoint))
     except RuntimeError as error:
-        raise ConfigError(
-            f"receivers.otlp.grpc.endpoint: cannot listen on {endpoint}; is the port taken?"
-        ) from error
+        raise ConfigError(f"receivers.otlp.grpc.endpoint: cannot listen on {endpoint}; is the port taken?") from error
     await server.start()
     try:
         yield ListenEndpoint(endpoint.host, port)
@@ -123,9 +121,7 @@ class _Methods(grpc.GenericRpcHandler):
         self._observer = admission.observer
         wait = config.read_timeout.total_seconds()
         self._handlers: dict[str, Any] = {
-            f"/{_TRACES}/Export": grpc.stream_unary_rpc_method_handler(
-                _exporter(Signal.TRACES, admission, wait)
-            ),
+            f"/{_TRACES}/Export": grpc.stream_unary_rpc_method_handler(_exporter(Signal.TRACES, admission, wait)),
             f"/{_LOGS}/Export": grpc.stream_unary_rpc_method_handler(_exporter(Signal.LOGS, admission, wait)),
             f"/{_METRICS}/Export": grpc.stream_unary_rpc_method_handler(_exporter(None, admission, wait)),
             f"/{_HEALTH}/Check": grpc.unary_unary_rpc_method_handler(
@@ -141,9 +137,7 @@ class _Methods(grpc.GenericRpcHandler):
         }
         names = (_TRACES, _LOGS, _METRICS, _HEALTH, *_REFLECTION_SERVICES)
         servicer = reflection.aio.ReflectionServicer(service_names=names)
-        for (
-            service
-        ) in _REFLECTION_SERVICES:  # v1 is v1alpha under another package: same messages, same numbers
+        for service in _REFLECTION_SERVICES:  # v1 is v1alpha under another package: same messages, same numbers
             self._handlers[f"/{service}/ServerReflectionInfo"] = grpc.stream_stream_rpc_method_handler(
                 servicer.ServerReflectionInfo,
                 reflection_pb2.ServerReflectionRequest.FromString,
@@ -189,7 +183,12 @@ def _exporter(signal: Signal | None, admission: Admission, wait: float) -> _Expo
     async def _refuse(context: Any, refusal: Refusal) -> Never:  # noqa: ANN401
         observer.refused(_TRANSPORT, refusal.reason)
         details = ((_STATUS_DETAILS, protobuf_status(refusal)),)
-        await context.abort(refusal.code, refusal.message, details)
+        try:
+            await context.abort(refusal.code, refusal.message, details)
+        except aio.InternalError as error:
+            # The call ended before we could say so: the sender left, or grpcio refused the message by its size. It
+            # is cancelled, then, and grpcio takes this end without a stack trace in the log.
+            raise asyncio.CancelledError from error
         raise AssertionError("abort always raises")
 
     return export

@@ -47,6 +47,4 @@ class Health:
 
     def _state(self) -> HealthCheckResponse:
         draining = self._draining.is_set()
-        return HealthCheckResponse(
-            status=HealthCheckResponse.NOT_SERVING if draining else HealthCheckResponse.SERVING
-        )
+        return HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING if draining else HealthCheckResponse.SERVING)

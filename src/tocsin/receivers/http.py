@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from tocsin.decode.json import logs_from_json, traces_from_json
 from tocsin.errors import ConfigError, TocsinError
 from tocsin.receivers.admission import Admission, Hold
 from tocsin.receivers.compression import DECOMPRESSORS
@@ -160,9 +161,6 @@ async def _translated(signal: Signal, data: bytes) -> bytes:
     Raises:
         DecodeError: it is not OTLP in JSON.
     """
-    # Imported where it is used: most senders never send JSON.
-    from tocsin.decode.json import logs_from_json, traces_from_json
-
     from_json = traces_from_json if signal is Signal.TRACES else logs_from_json
     if len(data) < _OFF_LOOP_SIZE:
         return from_json(data)

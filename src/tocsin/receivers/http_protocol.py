@@ -77,15 +77,15 @@ def protocol_class(
             super().connection_lost(exc)
 
         def send_400_response(self, msg: str) -> None:
-            observer.refused("http", INCOMPLETE.reason)
-            cycle: RequestResponseCycle | None = (
-                self.cycle
-            )  # uvicorn types it as never None, which it is at first
+            cycle: RequestResponseCycle | None = self.cycle  # None at first, though typed otherwise
             if cycle is not None and cycle.response_started:
+                observer.refused("http", INCOMPLETE.reason)
                 self.transport.close()  # answered already, early; h11 would not let a second answer begin
                 return
-            if cycle is not None:
-                # The application still waits for this request's body; it must not answer after us.
+            if cycle is None:
+                observer.refused("http", INCOMPLETE.reason)
+            else:
+                # The application still waits for this request's body: it counts, and must not answer after us.
                 cycle.disconnected = True
                 cycle.message_event.set()
             super().send_400_response(msg)

@@ -57,13 +57,9 @@ async def otlp_receivers(
     async with AsyncExitStack() as stack:
         grpc = http = None
         if config.grpc is not None:
-            grpc = await stack.enter_async_context(
-                grpc_receiver(config.grpc, admission, drain_seconds=drain_seconds)
-            )
+            grpc = await stack.enter_async_context(grpc_receiver(config.grpc, admission, drain_seconds=drain_seconds))
         if config.http is not None:
-            http = await stack.enter_async_context(
-                http_receiver(config.http, admission, drain_seconds=drain_seconds)
-            )
+            http = await stack.enter_async_context(http_receiver(config.http, admission, drain_seconds=drain_seconds))
         yield Listening(grpc, http)
 
 
