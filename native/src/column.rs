@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::hash::Seed;
-use crate::value::{capped, kind, Value};
+use crate::value::{capped, kind, same, Value};
 
 /// A distinct payload.
 pub enum Payload<'a> {
@@ -15,7 +15,7 @@ impl Payload<'_> {
     #[inline(always)]
     fn is(&self, text: bool, bytes: &[u8]) -> bool {
         match self {
-            Payload::Text(own) => text && own.as_bytes() == bytes,
+            Payload::Text(own) => text && same(own.as_bytes(), bytes),
             Payload::Raw(own) => !text && *own == bytes,
         }
     }
@@ -176,22 +176,37 @@ impl<'a> Column<'a> {
         Column { entry, cells: Vec::new(), dictionary: Dictionary::new(seed), event: 0, fresh: false, cap }
     }
 
-    /// Write the value of a row that is not before the last one; it replaces what the row had.
-    #[inline]
-    pub fn put(&mut self, row: usize, value: Value<'a>) {
-        if self.cells.len() > row {
+    /// Write the value of a row that is not before the last one; it replaces what the row had, and the result says
+    /// whether it did.
+    #[inline(always)]
+    pub fn put(&mut self, row: usize, value: Value<'a>) -> (Cell, bool) {
+        let replaces = self.cells.len() > row;
+        if replaces {
             self.take_back();
         }
         let known = self.dictionary.payloads.len();
         let cell = self.cell(value);
         self.fresh = self.dictionary.payloads.len() > known;
+        self.push(row, cell);
+        (cell, replaces)
+    }
+
+    /// Write a cell that this column has had before, to a row after the last one.
+    #[inline(always)]
+    pub fn repeat(&mut self, row: usize, cell: Cell) {
+        self.fresh = false;
+        self.push(row, cell);
+    }
+
+    #[inline(always)]
+    fn push(&mut self, row: usize, cell: Cell) {
         if self.cells.len() < row {
             self.cells.resize(row, ABSENT);
         }
         self.cells.push(cell);
     }
 
-    #[inline]
+    #[inline(always)]
     fn cell(&mut self, value: Value<'a>) -> Cell {
         let number = |kind, number| Cell { number, code: -1, kind };
         match value {
@@ -239,14 +254,18 @@ impl<'a> Columns<'a> {
         Columns { slots: vec![0; entries], columns: Vec::new(), seed }
     }
 
-    #[inline]
+    /// Return the column of an entry; a new one is empty.
     pub fn of(&mut self, entry: usize, cap: usize) -> &mut Column<'a> {
-        let mut slot = self.slots[entry] as usize;
-        if slot == 0 {
+        let index = self.index(entry, cap);
+        &mut self.columns[index]
+    }
+
+    /// Return where the column of an entry is in `columns`.
+    pub fn index(&mut self, entry: usize, cap: usize) -> usize {
+        if self.slots[entry] == 0 {
             self.columns.push(Column::new(entry, cap, self.seed));
-            slot = self.columns.len();
-            self.slots[entry] = slot as u32;
+            self.slots[entry] = self.columns.len() as u32;
         }
-        &mut self.columns[slot - 1]
+        self.slots[entry] as usize - 1
     }
 }

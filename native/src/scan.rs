@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::column::{Columns, Dictionary};
+use crate::column::{Cell, Columns, Dictionary, ABSENT};
 use crate::projection::{Projection, NONE};
-use crate::value::{capped, KeyValue, Value};
+use crate::value::{capped, same, value_after, KeyValue, Value};
 use crate::wire::{tag, Malformed, Reader, Result, BYTES};
 
 /// Bits of `tocsin.model.columns.Flaw`.
@@ -18,8 +18,8 @@ pub mod flaw {
 const NAME_CAP: usize = 256;
 /// Bytes that are kept of a span's trace state; W3C's own limit.
 const TRACE_STATE_CAP: usize = 512;
-/// How many attribute positions are predicted; spans with more look the rest up.
-const PREDICTED: usize = 256;
+/// How many attribute positions are guessed; spans with more look the rest up.
+const GUESSED: usize = 256;
 
 /// The fields of a span or log record, as on the wire.
 #[derive(Default)]
@@ -59,13 +59,17 @@ pub struct List {
     pub maximum: Vec<f64>,
 }
 
-/// What a key leads to: an entry of the projection, and the flattened lists that it is an element of.
-#[derive(Clone, Copy)]
-struct Target<'a> {
-    key: &'a [u8],
-    entry: u32,
+/// The last attribute at one position of a row, from which the next row's is guessed.
+struct Guess<'a> {
+    /// The bytes of the KeyValue before the length of its value: the key. Empty where it was written in another order.
+    head: &'a [u8],
+    /// Where the key's values go: index in `Scan::attributes`, or NONE.
+    column: u32,
     /// Index in `Scan::list_sets`; 0 is the empty set.
     lists: u32,
+    /// The bytes of the value, and what they became in the column.
+    value: &'a [u8],
+    cell: Cell,
 }
 
 /// Everything that the requests of one call have brought.
@@ -84,7 +88,7 @@ pub struct Scan<'p, 'a> {
     pub scopes: Vec<(&'a [u8], &'a [u8])>,
     known_scopes: HashMap<(&'a [u8], &'a [u8]), usize>,
     pub skipped: u64,
-    predicted: Vec<Target<'a>>,
+    guesses: Vec<Guess<'a>>,
     list_sets: Vec<Vec<usize>>,
 }
 
@@ -105,7 +109,7 @@ impl<'p, 'a> Scan<'p, 'a> {
             scopes: Vec::new(),
             known_scopes: HashMap::new(),
             skipped: 0,
-            predicted: Vec::new(),
+            guesses: Vec::new(),
             list_sets: vec![Vec::new()],
         }
     }
@@ -115,51 +119,86 @@ impl<'p, 'a> Scan<'p, 'a> {
     }
 
     /// Read an attribute of the row that will be pushed next; `position` counts the row's attributes.
+    ///
+    /// Spans of one library have the same keys in the same order, and often the same values, so the last row's
+    /// attribute at this position is most likely this one's.
     #[inline]
     pub fn attribute(&mut self, data: &'a [u8], level: usize, position: usize) -> Result<()> {
-        let pair = KeyValue::read(data, level)?;
-        // Spans of one library have the same keys in the same order, so the last span's key at this position is most
-        // likely this one's.
-        let target = match self.predicted.get(position) {
-            Some(target) if target.key == pair.key => *target,
-            _ => self.find(pair.key, position),
+        let Some(guess) = self.guesses.get_mut(position) else {
+            return self.unguessed(data, level, position);
         };
-        if target.entry == NONE && target.lists == 0 {
+        let Some(value) = value_after(guess.head, data) else {
+            return self.unguessed(data, level, position);
+        };
+        if guess.lists == 0 {
+            if guess.column == NONE {
+                return Ok(());
+            }
+            let row = self.fixed.end.len();
+            let column = &mut self.attributes.columns[guess.column as usize];
+            if same(guess.value, value) && column.cells.len() <= row {
+                column.repeat(row, guess.cell);
+                return Ok(());
+            }
+            let (cell, replaces) = column.put(row, Value::read(value)?);
+            (guess.value, guess.cell) = (value, cell);
+            if replaces {
+                // A code may have been taken back: no guess may bring it again.
+                self.guesses.clear();
+            }
             return Ok(());
         }
-        self.keep(target, pair.value()?);
+        let (column, lists) = (guess.column, guess.lists);
+        self.keep(column, lists, Value::read(value)?);
         Ok(())
     }
 
+    /// Read an attribute whose key is not the guessed one.
     #[inline(never)]
-    fn find(&mut self, key: &'a [u8], position: usize) -> Target<'a> {
-        let mut target = Target { key, entry: self.projection.entry(key), lists: 0 };
-        if !self.projection.indexed.is_empty() {
-            let lists = self.projection.lists(key);
-            if !lists.is_empty() {
-                let known = self.list_sets.iter().position(|set| *set == lists);
-                target.lists = known.unwrap_or(self.list_sets.len()) as u32;
-                if known.is_none() {
-                    self.list_sets.push(lists);
-                }
-            }
+    fn unguessed(&mut self, data: &'a [u8], level: usize, position: usize) -> Result<()> {
+        let pair = KeyValue::read(data, level)?;
+        let (column, lists) = self.find(pair.key);
+        // An empty value is absent, so this guess is right from the beginning.
+        let guess = Guess { head: pair.head(data), column, lists, value: &[], cell: ABSENT };
+        if let Some(slot) = self.guesses.get_mut(position) {
+            *slot = guess;
+        } else if position == self.guesses.len() && position < GUESSED {
+            self.guesses.push(guess);
         }
-        if let Some(slot) = self.predicted.get_mut(position) {
-            *slot = target;
-        } else if position == self.predicted.len() && position < PREDICTED {
-            self.predicted.push(target);
+        if column != NONE || lists != 0 {
+            self.keep(column, lists, pair.value()?);
         }
-        target
+        Ok(())
     }
 
-    #[inline]
-    fn keep(&mut self, target: Target<'a>, value: Value<'a>) {
-        let row = self.fixed.end.len();
-        if target.entry != NONE {
-            let entry = target.entry as usize;
-            self.attributes.of(entry, self.projection.caps[entry]).put(row, value);
+    /// Return the column of a key, or NONE, and the set of flattened lists that it is an element of.
+    fn find(&mut self, key: &[u8]) -> (u32, u32) {
+        let mut column = NONE;
+        let entry = self.projection.entry(key);
+        if entry != NONE {
+            let entry = entry as usize;
+            column = self.attributes.index(entry, self.projection.caps[entry]) as u32;
         }
-        for &list in &self.list_sets[target.lists as usize] {
+        if self.projection.indexed.is_empty() {
+            return (column, 0);
+        }
+        let lists = self.projection.lists(key);
+        let known = self.list_sets.iter().position(|set| *set == lists);
+        if known.is_none() {
+            self.list_sets.push(lists);
+        }
+        (column, known.unwrap_or(self.list_sets.len() - 1) as u32)
+    }
+
+    fn keep(&mut self, column: u32, lists: u32, value: Value<'a>) {
+        let row = self.fixed.end.len();
+        if column != NONE {
+            let (_, replaces) = self.attributes.columns[column as usize].put(row, value);
+            if replaces {
+                self.guesses.clear();
+            }
+        }
+        for &list in &self.list_sets[lists as usize] {
             self.lists[list].put(row, value);
         }
     }

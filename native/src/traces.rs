@@ -85,11 +85,13 @@ fn span<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8]) -> Result<()> {
         const ATTRIBUTES: u32 = tag(9, BYTES);
         const EVENTS: u32 = tag(11, BYTES);
         const STATUS: u32 = tag(15, BYTES);
+        // Apart, for it is what most fields are.
+        if found == ATTRIBUTES {
+            scan.attribute(reader.bytes()?, 4, attributes)?;
+            attributes += 1;
+            continue;
+        }
         match found {
-            ATTRIBUTES => {
-                scan.attribute(reader.bytes()?, 4, attributes)?;
-                attributes += 1;
-            }
             TRACE_ID => row.trace_id = reader.bytes()?,
             SPAN_ID => row.span_id = reader.bytes()?,
             TRACE_STATE => row.trace_state = reader.bytes()?,

@@ -46,6 +46,4 @@ def decoder(projection: Projection) -> Decoder:
 
 @functools.cache
 def _say_slow() -> None:
-    _log.warning(
-        "the native decoder was not built; the slower one is in use: install Rust's cargo and reinstall"
-    )
+    _log.warning("the native decoder was not built; the slower one is in use: install Rust's cargo and reinstall")

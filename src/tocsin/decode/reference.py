@@ -33,9 +33,7 @@ class Decoder:
     def __init__(self, projection: Projection) -> None:
         self._projection = projection
         self._caps = {key.encode(): (key, cap) for key, cap in projection.attributes.items()}
-        self._indexed = [
-            (pattern, pattern[0].encode(), pattern[1].encode()) for pattern in projection.indexed
-        ]
+        self._indexed = [(pattern, pattern[0].encode(), pattern[1].encode()) for pattern in projection.indexed]
         self._event_times = {name.encode(): name for name in projection.event_times}
         self._event_attributes: dict[bytes, dict[bytes, str]] = {}
         for name, key in projection.event_attributes:
@@ -169,9 +167,7 @@ class Decoder:
                 earliest = row.event_times.get(time_name, event.time_unix_nano)
                 row.event_times[time_name] = min(earliest, event.time_unix_nano)
             wanted = self._event_attributes.get(event.name, {})
-            own = {
-                wanted[pair.key]: _value(pair, DEFAULT_CAP) for pair in event.attributes if pair.key in wanted
-            }
+            own = {wanted[pair.key]: _value(pair, DEFAULT_CAP) for pair in event.attributes if pair.key in wanted}
             for column, value in own.items():
                 row.event_attributes.setdefault(column, value)
 

@@ -119,9 +119,7 @@ def _attribute(cells: Sequence[Value | None]) -> AttributeColumn:
         kinds.append(kind)
         numbers.append(number)
         codes.append(-1 if payload is None else values.setdefault(payload, len(values)))
-    return AttributeColumn(
-        _array(kinds, np.uint8), _array(numbers, np.float64), _array(codes, np.int32), list(values)
-    )
+    return AttributeColumn(_array(kinds, np.uint8), _array(numbers, np.float64), _array(codes, np.int32), list(values))
 
 
 def _texts(texts: Sequence[str]) -> TextColumn:

@@ -6,7 +6,7 @@ docs/performance.md.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import repeat, starmap
+from itertools import starmap
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["Decoder"]
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
+_U8 = np.dtype(np.uint8)
+_I32 = np.dtype(np.int32)
+_U64 = np.dtype(np.uint64)
+_F64 = np.dtype(np.float64)
 
 
 class Decoder:
@@ -71,16 +75,17 @@ class Decoder:
             resources,
             scopes,
         ) = parts
-        times = _rows(matrices[0], np.uint64, rows)
-        small = _rows(matrices[1], np.uint8, rows)
-        codes = _rows(matrices[2], np.int32, rows)
-        numbers = _rows(matrices[3], np.float64, rows)
+        columns = len(attributes[0])
+        times = _rows(2 + len(events), rows, _U64, matrices[0])
+        small = _rows(3 + columns, rows, _U8, matrices[1])
+        codes = _rows(4 + columns + len(lists), rows, _I32, matrices[2])
+        numbers = _rows(columns + len(lists), rows, _F64, matrices[3])
         projection = self._projection
         # Arguments are evaluated in this order, which is the order of the columns in the matrices.
-        columns = SpanColumns(
-            trace_id=np.frombuffer(ids[0], np.uint8).reshape(rows, 16),
-            span_id=np.frombuffer(ids[1], np.uint8).reshape(rows, 8),
-            parent_id=np.frombuffer(ids[2], np.uint8).reshape(rows, 8),
+        decoded = SpanColumns(
+            trace_id=np.ndarray((rows, 16), _U8, ids[0]),
+            span_id=np.ndarray((rows, 8), _U8, ids[1]),
+            parent_id=np.ndarray((rows, 8), _U8, ids[2]),
             start=next(times),
             end=next(times),
             kind=next(small),
@@ -97,16 +102,13 @@ class Decoder:
             event_time={projection.event_times[index]: next(times) for index in events},
             skipped=skipped,
         )
-        refused = [
-            DecodeError(f"not an OTLP {signal} request: {error}") if error else None for error in errors
-        ]
-        return Decoded(columns, offsets, refused)
+        refused = [DecodeError(f"not an OTLP {signal} request: {error}") if error else None for error in errors]
+        return Decoded(decoded, offsets, refused)
 
 
-def _rows(data: bytes, dtype: type[_Scalar], rows: int) -> Iterator[NDArray[_Scalar]]:
-    """Return the rows of a matrix; each is a column of `rows` elements. Without any, columns are empty."""
-    values = np.frombuffer(data, dtype)
-    return iter(values.reshape(-1, rows)) if rows else repeat(values)
+def _rows(columns: int, rows: int, dtype: np.dtype[_Scalar], data: bytes) -> Iterator[NDArray[_Scalar]]:
+    """Return the rows of a matrix; each is a column of `rows` elements, and none can be written to."""
+    return iter(np.ndarray((columns, rows), dtype, data))
 
 
 def _columns(
@@ -127,10 +129,5 @@ def _resources(
     parts: tuple[int, bytes, bytes, bytes, list[str], list[list[str | bytes]]],
 ) -> dict[str, AttributeColumn]:
     rows, kinds, codes, numbers, names, values = parts
-    return _columns(
-        names,
-        values,
-        _rows(kinds, np.uint8, rows),
-        _rows(numbers, np.float64, rows),
-        _rows(codes, np.int32, rows),
-    )
+    shape = len(names), rows
+    return _columns(names, values, _rows(*shape, _U8, kinds), _rows(*shape, _F64, numbers), _rows(*shape, _I32, codes))
