@@ -21,6 +21,7 @@ EVALUATION_EVENT = "gen_ai.evaluation.result"
 
 _ALWAYS_NUMBERS = ("cost", TTFT, "latency")
 _MARKER_CAP = 256
+_PRESENCE_CAP = 1  # only that it is there counts; some of these hold prompts
 
 
 class Occurrence:
@@ -125,12 +126,13 @@ def _projection(table: Table, aliases: Iterable[Alias]) -> Projection:
         if alias.unless_false:
             want(alias.unless_false, DEFAULT_CAP)
     for kind in table.kinds:
-        for key in (kind.key, *kind.any_of):
-            if key:
-                want(key, _MARKER_CAP)
+        if kind.key:
+            want(kind.key, _MARKER_CAP)
+        for key in kind.any_of:
+            want(key, _PRESENCE_CAP)
     for one in table.exclusive_input:
         for key in one.unless_any_of:
-            want(key, DEFAULT_CAP)
+            want(key, _PRESENCE_CAP)
     return Projection(
         attributes=caps,
         indexed=tuple(indexed),
