@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from tocsin.rules.rule import Rule, Severity
 
-__all__ = ["AlertEvent", "Driver", "Evidence", "Transition", "TraceShare"]
+__all__ = ["AlertEvent", "Driver", "Evidence", "TraceShare", "Transition"]
 
 
 class Transition(StrEnum):

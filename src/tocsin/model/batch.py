@@ -1,6 +1,6 @@
 """Spans in canonical form: what the engine reads, whatever dialect they were written in."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
@@ -135,3 +135,37 @@ class SpanBatch:
             labels={name: TextColumn(label.code[rows], label.values) for name, label in self.labels.items()},
             numbers={name: column[rows] for name, column in self.numbers.items()},
         )
+
+    def with_labels(self, labels: Mapping[str, TextColumn]) -> "SpanBatch":
+        """Return the same rows with other label columns."""
+        return replace(self, labels=labels)
+
+    def conformed(self, labels: Mapping[str, TextColumn], numbers: Mapping[str, NDArray[np.float64]]) -> "SpanBatch":
+        """Return the same rows with other label and number columns."""
+        return replace(self, labels=labels, numbers=numbers)
+
+    @classmethod
+    def concat(cls, batches: "Sequence[SpanBatch]") -> "SpanBatch":
+        """Return the rows of several batches as one; all must have the same labels and numbers."""
+        first = batches[0]
+        if len(batches) == 1:
+            return first
+        columns = {
+            name: np.concatenate([getattr(batch, name) for batch in batches])
+            for name in cls.__slots__
+            if name not in ("labels", "numbers")
+        }
+        return cls(
+            **columns,
+            labels={name: _joined([batch.labels[name] for batch in batches]) for name in first.labels},
+            numbers={name: np.concatenate([batch.numbers[name] for batch in batches]) for name in first.numbers},
+        )
+
+
+def _joined(columns: Sequence[TextColumn]) -> TextColumn:
+    known: dict[str, int] = {}
+    codes = []
+    for column in columns:
+        places = [known.setdefault(value, len(known)) for value in column.values]
+        codes.append(np.array([*places, -1], np.int32)[column.code])
+    return TextColumn(np.concatenate(codes), list(known))

@@ -1,0 +1,205 @@
+"""What a span gets from its trace: attributes that it lacks, and whether another span stands for its call.
+
+A group or filter attribute that a span lacks is inherited from its nearest ancestor, else from any span of its trace.
+Attributes that a whole trace shares (conversation, tenant, anything of the application's) are taken as soon as any span
+has them. Those that belong to a branch (which agent, which prompt) wait until the ancestors are known, because the first
+agent heard of need not be the one above.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.model.batch import ABSENT, CostSource, SpanBatch, SpanClass
+from tocsin.model.columns import TextColumn
+from tocsin.windows.index import KeyIndex, mix
+from tocsin.windows.lineage import Lineage
+from tocsin.windows.traces import SUMS, Contribution, Traces, TraceTimes
+
+__all__ = ["Ancestry", "Keys", "keys_of"]
+
+_OF_A_BRANCH = frozenset({"agent", "prompt_version", "data_source"})
+_RESPONSES = 1 << 18
+
+
+@dataclass(slots=True)
+class Keys:
+    """Mixed ids of the rows of a batch."""
+
+    trace: NDArray[np.uint64]
+    span: NDArray[np.uint64]
+    parent: NDArray[np.uint64]
+    """0 for a root."""
+
+    def part(self, rows: slice | NDArray[np.intp]) -> "Keys":
+        """Return some of the rows."""
+        return Keys(self.trace[rows], self.span[rows], self.parent[rows])
+
+
+def keys_of(batch: SpanBatch) -> Keys:
+    """Return the mixed ids of a batch."""
+    trace = mix(batch.trace_hi, batch.trace_lo)
+    parent = np.where(batch.parent_id == 0, np.uint64(0), mix(trace, batch.parent_id))
+    return Keys(trace, mix(trace, batch.span_id), parent)
+
+
+class Ancestry:
+    """Traces and lineages for the labels that rules may inherit."""
+
+    def __init__(self, labels: tuple[str, ...], times: TraceTimes, limit: int) -> None:
+        self.labels = labels
+        self.traces = Traces(labels, times, limit)
+        self.lineage = Lineage(labels)
+        self._responses = _Responses()
+
+    def extend(self, labels: tuple[str, ...]) -> None:
+        """Follow more labels from now on; `labels` begins with those that are followed."""
+        new = labels[len(self.labels) :]
+        self.labels = labels
+        self.traces.extend(new)
+        self.lineage.extend(new)
+
+    def add(self, batch: SpanBatch, keys: Keys, now: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Learn from spans; return [n] their traces' slots and [n] which repeat a call that another span stands for."""
+        slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, now)
+        texts = {label: _objects(batch.labels[label]) for label in self.labels}
+        is_span = batch.span_class != SpanClass.EVALUATION
+        every = bool(is_span.all())
+        for label in self.labels:
+            self.traces.learn(slots, label, texts[label])
+        rows = np.arange(len(batch)) if every else np.flatnonzero(is_span)
+        repeated = np.zeros(len(batch), np.bool_)
+        if len(rows):
+            own = keys if every else keys.part(rows)
+            classes = batch.span_class[rows]
+            held = texts if every else {label: column[rows] for label, column in texts.items()}
+            self.lineage.add(own.span, own.parent, classes, held, now)
+            repeated[rows] = self.lineage.repeated_calls(own.span, own.parent, classes)
+        repeated |= self._responses.repeated(batch, repeated)
+        return slots, repeated
+
+    def contribute(self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32], billed: NDArray[np.bool_]) -> None:
+        """Add spans to the sums and extents of their traces; `billed` are those that stand for a paid call."""
+        self.traces.add_numbers(slots, batch.numbers)
+        rows = np.flatnonzero((batch.span_class != SpanClass.EVALUATION) & (batch.span_class != SpanClass.DUPLICATE))
+        if not len(rows):
+            return
+        paid = billed[rows].astype(np.int64)
+        read, written = (np.maximum(column[rows], 0) * paid for column in (batch.input_tokens, batch.output_tokens))
+        calls = (batch.span_class[rows] != SpanClass.USAGE) & billed[rows]
+        sums = {
+            "cost": batch.cost_nano[rows] * paid,
+            "tokens": read + written,
+            "input_tokens": read,
+            "output_tokens": written,
+            "cached_tokens": np.maximum(batch.cache_read_tokens[rows], 0) * paid,
+            "reasoning_tokens": np.maximum(batch.reasoning_tokens[rows], 0) * paid,
+            "calls": calls.astype(np.int64),
+            "unpriced": (batch.cost_source[rows] == CostSource.UNPRICED) * paid,
+            "genai": (batch.span_class[rows] != SpanClass.OTHER).astype(np.int64),
+        }
+        self.traces.add(
+            slots[rows],
+            Contribution(
+                batch.start[rows],
+                batch.end[rows],
+                batch.parent_id[rows] == 0,
+                batch.failed[rows],
+                calls,
+                keys.parent[rows],
+                {name: sums[name] for name in SUMS},
+            ),
+        )
+
+    def inherit(
+        self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32]
+    ) -> tuple[SpanBatch, NDArray[np.uint64] | None]:
+        """Return the batch with the labels that its traces know, and [n] bits of those still missing (None: nowhere)."""
+        missing: NDArray[np.uint64] | None = None
+        labels = dict(batch.labels)
+        for bit, label in enumerate(self.labels):
+            column = labels[label]
+            rows = np.flatnonzero(column.code < 0)
+            if not len(rows):
+                continue
+            texts = self._texts(keys.parent[rows], slots[rows], label)
+            found = texts != None  # noqa: E711  # elementwise
+            if found.any():
+                labels[label] = _filled(column, rows[found], texts[found])
+            if not found.all():
+                if missing is None:
+                    missing = np.zeros(len(batch), np.uint64)
+                missing[rows[~found]] |= np.uint64(1 << bit)
+        if any(labels[label] is not batch.labels[label] for label in self.labels):
+            batch = batch.with_labels(labels)
+        return batch, missing
+
+    def _texts(self, parents: NDArray[np.uint64], slots: NDArray[np.int32], label: str) -> NDArray[np.object_]:
+        texts, whole = self.lineage.inherited(parents, label)
+        open_questions = texts == None  # noqa: E711  # elementwise
+        if label in _OF_A_BRANCH:
+            open_questions &= whole
+        texts[open_questions] = self.traces.known(slots[open_questions], label)
+        return texts
+
+
+def _objects(text: TextColumn) -> NDArray[np.object_]:
+    table = np.empty(len(text.values) + 1, object)
+    table[:-1] = text.values
+    table[-1] = None
+    return table[text.code]
+
+
+def _filled(column: TextColumn, rows: NDArray[np.intp], texts: NDArray[np.object_]) -> TextColumn:
+    values = list(column.values)
+    known = {value: code for code, value in enumerate(values)}
+    code = column.code.copy()
+    for row, text in zip(rows.tolist(), texts.tolist(), strict=True):
+        place = known.get(text)
+        if place is None:
+            place = known[text] = len(values)
+            values.append(text)
+        code[row] = place
+    return TextColumn(code, values)
+
+
+class _Responses:
+    """Calls by (provider, response id): two libraries may write a span each for one call, in different traces.
+
+    Ids are not trusted alone (a mock answers everything with the same one): the spans must overlap in time as well, and
+    state the same output.
+    """
+
+    def __init__(self) -> None:
+        self._index = KeyIndex()
+        self._start = np.zeros(_RESPONSES, np.int64)
+        self._end = np.zeros(_RESPONSES, np.int64)
+        self._output = np.zeros(_RESPONSES, np.int64)
+
+    def repeated(self, batch: SpanBatch, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return [n] which calls are a second span of a call that is counted; `known` rows are left out."""
+        result = np.zeros(len(batch), np.bool_)
+        ids = batch.labels["response_id"]
+        is_call = (batch.span_class == SpanClass.LLM) | (batch.span_class == SpanClass.EMBEDDINGS)
+        rows = np.flatnonzero(is_call & (ids.code >= 0) & ~known)
+        if not len(rows):
+            return result
+        if self._index.rows + len(rows) > _RESPONSES:
+            self._index = KeyIndex()
+        hashes = np.array([hash(value) for value in ids.values], np.int64).view(np.uint64)[ids.code[rows]]
+        keys = mix(np.full(len(rows), 0x5E5B, np.uint64), hashes)
+        places, fresh = self._index.find_or_insert(keys)
+        if len(rows) > _RESPONSES:
+            return result
+        new = places[fresh]
+        self._start[new], self._end[new] = batch.start[rows[fresh]], batch.end[rows[fresh]]
+        self._output[new] = batch.output_tokens[rows[fresh]]
+        again = np.flatnonzero(~fresh)
+        if len(again):
+            there, here = places[again], rows[again]
+            overlap = (self._start[there] < batch.end[here]) & (batch.start[here] < self._end[there])
+            output = batch.output_tokens[here]
+            same = (output == self._output[there]) | (output == ABSENT) | (self._output[there] == ABSENT)
+            result[here] = overlap & same
+        return result

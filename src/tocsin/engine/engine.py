@@ -1,0 +1,434 @@
+"""The engine: priced spans in, alert events out. Pure: time is an argument, and nothing outside is touched.
+
+Two clocks. Event time `T` is the greatest event time seen, never further ahead of the wall clock than `max_skew`; while
+nothing arrives it goes on at the wall clock's pace. The wall clock is given with every call and serves only the statement
+of how late an alert is.
+
+Between two instants at which time alone changes something (a pane leaves, a `for` elapses, a trace completes) samples
+are taken together; at each such instant the engine stops, so that a batch of an hour gives the alerts of an hour of
+small ones.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.alerts.event import AlertEvent
+from tocsin.alerts.state import AlertState
+from tocsin.engine.ancestry import Ancestry, Keys, keys_of
+from tocsin.engine.config import LimitsConfig, TraceConfig
+from tocsin.engine.evidence import Ring
+from tocsin.engine.judge import Judge, Occasion
+from tocsin.engine.leaf import Leaf, LeafKey
+from tocsin.engine.plan import make_plan
+from tocsin.engine.statistics import EngineStatistics, RuleKey, Usage
+from tocsin.engine.tracerules import TraceRules
+from tocsin.engine.view import NUMBERS, View
+from tocsin.engine.waiting import Parked, Waiting
+from tocsin.engine.watch import Watch
+from tocsin.model.batch import SpanBatch, SpanClass
+from tocsin.model.settings import nanoseconds
+from tocsin.rules.rule import Rule, Scope
+from tocsin.windows.index import mix
+from tocsin.windows.seen import SeenKeys
+from tocsin.windows.traces import TraceTimes
+
+__all__ = ["Engine"]
+
+_SWEEP_NS = 1_000_000_000
+
+
+class Engine:
+    """Windows, traces and alert state for some rules."""
+
+    def __init__(
+        self, rules: Sequence[Rule], trace: TraceConfig | None = None, limits: LimitsConfig | None = None
+    ) -> None:
+        self._limits = limits or LimitsConfig()
+        settings = trace or TraceConfig()
+        self._rules = tuple(rules)
+        self._plan = make_plan(rules, self._limits.groups, self._limits.evidence)
+        times = TraceTimes(*map(nanoseconds, (settings.grace, settings.idle, settings.max_age)))
+        self._ancestry = Ancestry(self._plan.inherited, times, self._limits.traces)
+        self._seen = SeenKeys(nanoseconds(self._limits.dedup_window))
+        self._waiting = Waiting(self._limits.waiting)
+        self._judge = Judge(Ring(self._limits.evidence))
+        self._trace_rules = TraceRules(self._judge, self._ancestry.traces)
+        self._max_skew = nanoseconds(self._limits.max_skew)
+        self._time = 0
+        self._moved_at = 0
+        self._next_sweep = 0
+        self._schedule: list[tuple[int, int, LeafKey]] = []
+        self._sequence = 0
+        self._usage = Usage()
+        self._duplicates = 0
+        self._future = 0
+        self._past_counts: list[dict[RuleKey, int]] = [{}, {}, {}]
+        self._events: list[AlertEvent] = []
+        self._set_leaves()
+
+    def _set_leaves(self) -> None:
+        self._span_leaves = self._plan.of_scope(Scope.SPAN)
+        self._trace_rules.leaves = self._plan.of_scope(Scope.TRACE)
+        self._watches = [watch for leaf in self._plan.leaves.values() for watch in leaf.watches]
+        self._ancestry.traces.follow_numbers(
+            [
+                leaf.key.attribute or leaf.key.metric.value
+                for leaf in self._trace_rules.leaves
+                if leaf.key.metric in NUMBERS
+            ]
+        )
+        self._judge.reschedule(self._plan.leaves.values())
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that are in force."""
+        return self._rules
+
+    @property
+    def time(self) -> int:
+        """Event time, Unix nanoseconds; 0 before the first sample."""
+        return self._time
+
+    def ingest(self, batch: SpanBatch, now: int) -> list[AlertEvent]:
+        """Count priced spans and return what changed because of them.
+
+        Args:
+            batch: spans in any order; not written to.
+            now: wall clock, Unix nanoseconds.
+        """
+        self._judge.wall = now
+        if len(batch):
+            batch = self._clocked(batch, now)
+            keys = keys_of(batch)
+            batch, keys = self._deduplicated(batch, keys)
+            self._moved_at = now
+        begin = 0
+        while begin < len(batch):
+            due = self._next_due()
+            end = len(batch) if due is None else int(np.searchsorted(batch.end, max(due, self._time + 1), side="left"))
+            if end > begin:
+                rows = slice(begin, end)
+                whole = begin == 0 and end == len(batch)
+                part = batch if whole else batch.take(np.arange(begin, end))
+                self._time = max(self._time, int(batch.end[end - 1]))
+                self._feed(part, keys if whole else keys.part(rows))
+                begin = end
+            else:
+                self._elapse(min(max(due or 0, self._time), int(batch.end[begin])))
+        return self._taken()
+
+    def advance(self, now: int) -> list[AlertEvent]:
+        """Let time pass without samples and return what changed; `now` is the wall clock, Unix nanoseconds."""
+        self._judge.wall = now
+        if self._time:
+            self._elapse(self._time + max(0, now - self._moved_at))
+        self._moved_at = now
+        return self._taken()
+
+    def replace_rules(self, rules: Sequence[Rule], now: int) -> list[AlertEvent]:
+        """Put other rules in force and return what changed.
+
+        Windows and alerts of rules whose measure is unchanged go on; what the new thresholds make true fires now. An
+        alert whose rule is gone is resolved.
+        """
+        self._judge.wall = now
+        old = self._plan
+        former = [(leaf, watch) for leaf in old.leaves.values() for watch in leaf.watches]
+        for _, watch in former:
+            self._keep_counts(watch)
+        self._plan = make_plan(rules, self._limits.groups, self._limits.evidence, old)
+        self._rules = tuple(rules)
+        self._ancestry.extend(self._plan.inherited)
+        self._set_leaves()
+        kept = {id(alert) for watch in self._watches for alert in watch.alerts.values()}
+        for leaf, watch in former:
+            for slot, alert in watch.alerts.items():
+                if id(alert) not in kept:
+                    self._events += self._judge.abandoned(leaf, watch, slot, alert, self._time)
+        for leaf in self._plan.leaves.values():
+            leaf.scheduled = None
+            self._schedule_expiry(leaf)
+            if leaf.window is not None:
+                live = np.flatnonzero(leaf.window.samples(np.arange(leaf.groups.capacity)) > 0)
+                self._emit(self._judge.drained(leaf, live, self._time, only_active=False))
+        return self._taken()
+
+    # Taking in
+
+    def _clocked(self, batch: SpanBatch, now: int) -> SpanBatch:
+        """Return the batch ordered by time, with samples from too far in the future moved to the present."""
+        ahead = batch.end > now + self._max_skew
+        if ahead.any():
+            self._future += int(np.count_nonzero(ahead))
+            present = max(self._time, int(batch.end[~ahead].max(initial=0))) or now
+            batch = batch.take(np.arange(len(batch)))
+            batch.end[ahead] = present
+        if len(batch) > 1 and (np.diff(batch.end) < 0).any():
+            batch = batch.take(np.argsort(batch.end, kind="stable"))
+        return batch
+
+    def _deduplicated(self, batch: SpanBatch, keys: Keys) -> tuple[SpanBatch, Keys]:
+        identity = keys.span
+        results = np.flatnonzero(batch.span_class == SpanClass.EVALUATION)
+        if len(results):
+            # An evaluation has the id of the span that it judges: its time and score tell it from others.
+            identity = identity.copy()
+            score = batch.numbers.get("judge_score")
+            bits = np.zeros(len(results), np.uint64) if score is None else score[results].view(np.uint64)
+            identity[results] = mix(identity[results] ^ bits, batch.end[results].view(np.uint64))
+        fresh = self._seen.add(identity, max(self._time, int(batch.end[-1])))
+        if fresh.all():
+            return batch, keys
+        self._duplicates += int(np.count_nonzero(~fresh))
+        rows = np.flatnonzero(fresh)
+        return batch.take(rows), keys.part(rows)
+
+    def _feed(self, batch: SpanBatch, keys: Keys) -> None:
+        """Take in spans between which no due time lies."""
+        slots, repeated = self._ancestry.add(batch, keys, self._time)
+        counted = ~repeated & (batch.span_class != SpanClass.DUPLICATE)
+        paid = (
+            (batch.span_class == SpanClass.LLM)
+            | (batch.span_class == SpanClass.EMBEDDINGS)
+            | (batch.span_class == SpanClass.USAGE)
+        )
+        billed = counted & paid
+        self._usage.add(batch, billed)
+        self._ancestry.contribute(batch, keys, slots, billed)
+        batch, missing = self._ancestry.inherit(batch, keys, slots)
+        self._evaluate(View(batch, counted, missing))
+        self._retry(batch, slots)
+        self._park(batch, keys, slots, counted, missing)
+        if self._trace_rules.leaves:
+            self._emit(self._trace_rules.grown(slots, batch, self._time))
+
+    def _evaluate(self, view: View) -> None:
+        occasion = Occasion(view.batch, self._judge.ring)
+        for leaf in self._span_leaves:
+            taken = leaf.take(view)
+            if taken is not None:
+                samples, rows = taken
+                self._emit(self._judge.counted(leaf, samples, rows, occasion, self._time))
+                self._schedule_expiry(leaf)
+
+    def _park(
+        self,
+        batch: SpanBatch,
+        keys: Keys,
+        slots: NDArray[np.int32],
+        counted: NDArray[np.bool_],
+        missing: NDArray[np.uint64] | None,
+    ) -> None:
+        """Keep the rows that some leaf waits for, and agents' own usage until it is known whose it is."""
+        waits = self._agents_with_usage(batch)
+        if missing is not None:
+            for bits in {bits for leaf in self._span_leaves for bits in leaf.awaited}:
+                waits = waits | ((missing & np.uint64(bits)) == bits)
+            waits &= batch.span_class != SpanClass.DUPLICATE
+            if not self._reads_others:
+                waits &= batch.span_class != SpanClass.OTHER
+        if not waits.any():
+            return
+        rows = np.flatnonzero(waits & self._ancestry.traces.column("open")[slots])
+        closed = np.flatnonzero(waits & ~self._ancestry.traces.column("open")[slots])
+        everything = Parked(
+            batch, keys, slots, np.zeros(len(batch), np.uint64) if missing is None else missing, counted
+        )
+        if len(closed):
+            self._release(everything.part(closed))
+        if len(rows):
+            over = self._waiting.park(everything.part(rows))
+            if over and (released := self._waiting.release(over)) is not None:
+                self._release(released)
+
+    @property
+    def _reads_others(self) -> bool:
+        return any(SpanClass.OTHER in leaf.key.classes for leaf in self._span_leaves)
+
+    @staticmethod
+    def _agents_with_usage(batch: SpanBatch) -> NDArray[np.bool_]:
+        agents = batch.span_class == SpanClass.AGENT
+        if not agents.any():
+            return agents
+        return agents & ((batch.input_tokens > 0) | (batch.output_tokens > 0) | (batch.cost_nano > 0))
+
+    def _retry(self, batch: SpanBatch, slots: NDArray[np.int32]) -> None:
+        """Look again at rows whose trace brought something that they waited for."""
+        held = self._waiting.holds(slots)
+        if not held:
+            return
+        news = np.zeros(len(batch), np.bool_)
+        for label in self._ancestry.labels:
+            news |= batch.labels[label].code >= 0
+        told = set(slots[news].tolist())
+        parked = self._waiting.release([slot for slot in held if slot in told], batch)
+        if parked is None:
+            return
+        found, missing = self._ancestry.inherit(parked.batch, parked.keys, parked.slots)
+        before = parked.missing
+        if missing is not None and (missing == before).all():
+            self._waiting.park(parked)
+            return
+        self._evaluate(View(found, parked.counted, missing, before))
+        left = np.zeros(len(found), np.uint64) if missing is None else missing
+        rows = np.flatnonzero((left != 0) | self._agents_with_usage(found))
+        if len(rows):
+            self._waiting.park(Parked(found, parked.keys, parked.slots, left, parked.counted).part(rows))
+
+    def _release(self, parked: Parked) -> None:
+        """Count rows of which nothing more will become known, and the agents whose usage is nobody else's."""
+        batch, missing = self._ancestry.inherit(parked.batch, parked.keys, parked.slots)
+        if parked.missing.any():
+            self._evaluate(View(batch, parked.counted, missing, parked.missing, final=True))
+        agents = self._agents_with_usage(batch)
+        if agents.any():
+            own = agents & ~self._ancestry.lineage.has_call_below(parked.keys.span)
+            rows = np.flatnonzero(own)
+            if len(rows):
+                mine, keys, slots = batch.take(rows), parked.keys.part(rows), parked.slots[rows]
+                every = np.ones(len(rows), np.bool_)
+                self._usage.add(mine, every)
+                self._ancestry.traces.add_sums(slots, _usage_of(mine))
+                self._ancestry.lineage.mark_billed(keys.parent)
+                self._evaluate(View(mine, every, agents_only=True))
+
+    # Time
+
+    def _next_due(self) -> int | None:
+        """Return the next event time at which time alone changes something."""
+        times = [self._schedule[0][0]] if self._schedule else []
+        if (trace_due := self._ancestry.traces.next_due) is not None:
+            times.append(trace_due)
+        if (alert_due := self._judge.next_due) is not None:
+            times.append(alert_due)
+        return min(times, default=None)
+
+    def _schedule_expiry(self, leaf: Leaf) -> None:
+        if leaf.window is None:
+            return
+        due = leaf.window.panes.next_expiry
+        if due is not None and (leaf.scheduled is None or due < leaf.scheduled):
+            leaf.scheduled = due
+            self._sequence += 1
+            heapq.heappush(self._schedule, (due, self._sequence, leaf.key))
+
+    def _elapse(self, until: int) -> None:
+        """Let event time pass, stopping at every instant at which something happens."""
+        while (due := self._next_due()) is not None and due <= until:
+            self._time = max(self._time, due)
+            self._expire(due)
+            if (trace_due := self._ancestry.traces.next_due) is not None and trace_due <= due:
+                self._complete(due)
+            self._emit(self._judge.elapsed(due))
+        self._time = max(self._time, until)
+        if self._time >= self._next_sweep:
+            self._sweep()
+
+    def _expire(self, due: int) -> None:
+        while self._schedule and self._schedule[0][0] <= due:
+            at, _, key = heapq.heappop(self._schedule)
+            leaf = self._plan.leaves.get(key)
+            if leaf is None or leaf.window is None or leaf.scheduled != at:
+                continue
+            leaf.scheduled = None
+            touched = leaf.window.expire(at)
+            if touched:
+                slots = np.unique(np.concatenate(touched))
+                self._emit(self._judge.drained(leaf, slots, at, only_active=_only_falls(leaf)))
+            self._schedule_expiry(leaf)
+
+    def _complete(self, due: int) -> None:
+        traces = self._ancestry.traces
+        done = traces.complete(due)
+        if traces.moved is not None:
+            self._waiting.renumber(traces.moved)
+            self._trace_rules.renumber(traces.moved)
+            traces.moved = None
+        if not len(done):
+            return
+        held = self._waiting.holds(done)
+        if held and (parked := self._waiting.release(held)) is not None:
+            self._release(parked)
+        if self._trace_rules.leaves:
+            self._emit(self._trace_rules.completed(done, self._time))
+            for leaf in self._trace_rules.leaves:
+                self._schedule_expiry(leaf)
+
+    def _sweep(self) -> None:
+        """Forget groups whose samples have all left, and cooldowns that are over."""
+        self._next_sweep = self._time + _SWEEP_NS
+        for groups in self._plan.groups.values():
+            leaves = self._plan.over(groups)
+            watches = [watch for leaf in leaves for watch in leaf.watches]
+            longest = max((leaf.key.window_ns or 0 for leaf in leaves), default=0)
+            longest += max((leaf.window.panes.width_ns for leaf in leaves if leaf.window is not None), default=0)
+            gone = groups.sweep(self._time - longest, lambda slot, held=watches: any(w.active[slot] for w in held))  # type: ignore[misc]  # a bound default
+            if len(gone):
+                for leaf in leaves:
+                    if leaf.window is not None:
+                        leaf.window.reset(gone)
+                for watch in watches:
+                    watch.forget(gone)
+        for watch in self._watches:
+            watch.forget_cooldowns(self._time)
+
+    # Giving out
+
+    def _emit(self, events: Iterable[AlertEvent]) -> None:
+        self._events.extend(events)
+
+    def _taken(self) -> list[AlertEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def _keep_counts(self, watch: Watch) -> None:
+        for past, column in zip(self._past_counts, (watch.samples, watch.late, watch.ungrouped), strict=True):
+            for i, rule in enumerate(watch.rules):
+                past[rule.key] = past.get(rule.key, 0) + int(column[i])
+
+    @property
+    def statistics(self) -> EngineStatistics:
+        """What was counted since the start, and present sizes."""
+        samples, late, ungrouped = (dict(past) for past in self._past_counts)
+        series: dict[RuleKey, int] = {}
+        alerts = [alert for watch in self._watches for alert in watch.alerts.values()]
+        for watch in self._watches:
+            for i, rule in enumerate(watch.rules):
+                for counts, column in (
+                    (samples, watch.samples),
+                    (late, watch.late),
+                    (ungrouped, watch.ungrouped),
+                ):
+                    counts[rule.key] = counts.get(rule.key, 0) + int(column[i])
+                series[rule.key] = len(watch.groups) if watch.dispatch is None else 1
+        traces = self._ancestry.traces
+        return EngineStatistics(
+            samples,
+            late,
+            ungrouped,
+            series,
+            overflow=sum(groups.overflowed for groups in self._plan.groups.values()),
+            duplicates=self._duplicates,
+            future=self._future,
+            late_in_trace=traces.late_spans,
+            open_traces=len(traces),
+            waiting=self._waiting.rows,
+            firing=sum(alert.state is AlertState.FIRING for alert in alerts),
+            pending=sum(alert.state is AlertState.PENDING for alert in alerts),
+            cost_nano=dict(self._usage.cost_nano),
+            tokens=dict(self._usage.tokens),
+        )
+
+
+def _usage_of(batch: SpanBatch) -> dict[str, NDArray[np.int64]]:
+    """Return what agent spans that are billed themselves add to their traces."""
+    read, written = np.maximum(batch.input_tokens, 0), np.maximum(batch.output_tokens, 0)
+    return {"cost": batch.cost_nano, "input_tokens": read, "output_tokens": written, "tokens": read + written}
+
+
+def _only_falls(leaf: Leaf) -> bool:
+    """Whether expiry can only end breaches, never begin one: only groups with an alert need be looked at then."""
+    return leaf.key.storage == "integer" and all(watch.falls_to_zero for watch in leaf.watches)

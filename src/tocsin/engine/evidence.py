@@ -1,0 +1,193 @@
+"""Evidence: which traces, models, tools, agents and prompt versions an alert comes from.
+
+Recent samples are remembered once for all rules (trace and what it ran on) in a ring; each rule's window keeps, for the
+samples that it took, the group's slot, time, value and place in the ring. Nothing is computed from them until an alert
+changes. Both are bounded: of a very busy window the evidence is from its latest samples, the value from all.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.alerts.event import Driver, TraceShare
+from tocsin.model.columns import TextColumn
+
+__all__ = ["DRIVERS", "Contributions", "Ring", "SampleLog"]
+
+DRIVERS = ("model", "tool", "agent", "prompt_version")
+"""Labels that are reported as drivers."""
+
+_MAX_TEXTS = 50_000
+_OTHER = "(other)"
+_TOP_TRACES = 5
+_START = 1024
+
+
+class Ring:
+    """Trace id and driver labels of the latest samples; a place is a number that only grows."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = max(limit, _START)
+        self.written = 0
+        self._size = _START
+        self._columns: dict[str, NDArray[Any]] = {
+            "hi": np.zeros(_START, np.uint64),
+            "lo": np.zeros(_START, np.uint64),
+            **{label: np.zeros(_START, np.int32) for label in DRIVERS},
+        }
+        self._texts: list[str] = []
+        self._codes: dict[str, int] = {}
+
+    def append(
+        self, hi: NDArray[np.uint64], lo: NDArray[np.uint64], labels: dict[str, TextColumn | None]
+    ) -> NDArray[np.int64]:
+        """Remember samples; return [n] their places."""
+        count = len(hi)
+        self._reserve(count)
+        places = np.arange(self.written, self.written + count)
+        self.written += count
+        at = places % self._size
+        self._columns["hi"][at], self._columns["lo"][at] = hi, lo
+        for label in DRIVERS:
+            text = labels.get(label)
+            self._columns[label][at] = -1 if text is None or not len(text.values) else self._coded(text)
+        return places
+
+    def _coded(self, text: TextColumn) -> NDArray[np.int32]:
+        used = text if len(text.values) <= 4 * len(text.code) + 16 else _used(text)
+        return np.array([*map(self._code, used.values), -1], np.int32)[used.code]
+
+    def _code(self, text: str) -> int:
+        code = self._codes.get(text)
+        if code is None:
+            if len(self._codes) >= _MAX_TEXTS and text != _OTHER:
+                return self._code(_OTHER)
+            code = self._codes[text] = len(self._texts)
+            self._texts.append(text)
+        return code
+
+    def _reserve(self, count: int) -> None:
+        """Grow to the limit while nothing was overwritten; after that the oldest are."""
+        wanted = self.written + count
+        if wanted <= self._size or self._size >= self.limit:
+            if count > self._size:
+                self._resize(1 << int(count).bit_length())
+            return
+        self._resize(min(max(self._size * 2, 1 << int(wanted).bit_length()), self.limit + count))
+
+    def _resize(self, size: int) -> None:
+        oldest = max(0, self.written - self._size)
+        held = np.arange(oldest, self.written)
+        columns = {}
+        for name, column in self._columns.items():
+            columns[name] = np.zeros(size, column.dtype)
+            columns[name][held % size] = column[held % self._size]
+        self._columns, self._size = columns, size
+
+    def is_held(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return [n] which places were not overwritten."""
+        return places >= self.written - self._size
+
+    def traces(self, places: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return [n, 2] trace ids."""
+        at = places % self._size
+        return np.stack([self._columns["hi"][at], self._columns["lo"][at]], axis=1)
+
+    def texts(self, places: NDArray[np.int64], label: str) -> tuple[NDArray[np.int32], list[str]]:
+        """Return [n] codes of a label, -1 where absent, and the texts they stand for."""
+        return self._columns[label][places % self._size], self._texts
+
+
+def _used(text: TextColumn) -> TextColumn:
+    used, code = np.unique(text.code, return_inverse=True)
+    skip = int(len(used) > 0 and used[0] < 0)
+    return TextColumn((code - skip).astype(np.int32), [text.values[i] for i in used[skip:].tolist()])
+
+
+class SampleLog:
+    """The latest samples of one window: slot, time, value and place in the ring."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = max(limit, _START)
+        self._written = 0
+        self._size = _START
+        self._slots = np.full(_START, -1, np.int32)
+        self._times = np.zeros(_START, np.int64)
+        self._values = np.zeros(_START)
+        self._places = np.zeros(_START, np.int64)
+
+    def append(
+        self,
+        slots: NDArray[np.int32],
+        times: NDArray[np.int64],
+        values: NDArray[Any],
+        places: NDArray[np.int64],
+    ) -> None:
+        """Remember samples."""
+        count = len(slots)
+        while self._written + count > self._size and (self._size < self._limit or count > self._size):
+            self._grow()
+        begin = self._written % self._size
+        self._written += count
+        if begin + count <= self._size:
+            at: Any = slice(begin, begin + count)
+        else:
+            at = np.arange(begin, begin + count) % self._size
+        self._slots[at], self._times[at], self._values[at], self._places[at] = slots, times, values, places
+
+    def _grow(self) -> None:
+        held = np.arange(max(0, self._written - self._size), self._written)
+        size = self._size * 2
+        for name, fill in (("_slots", -1), ("_times", 0), ("_values", 0), ("_places", 0)):
+            old = getattr(self, name)
+            new = np.full(size, fill, old.dtype)
+            new[held % size] = old[held % self._size]
+            setattr(self, name, new)
+        self._size = size
+
+    def of(self, slot: int, after: int, until: int, ring: Ring) -> "Contributions":
+        """Return the samples of a slot with event times in (after, until]."""
+        rows = np.flatnonzero((self._slots == slot) & (self._times > after) & (self._times <= until))
+        rows = rows[ring.is_held(self._places[rows])]
+        return Contributions(ring, self._places[rows], self._values[rows])
+
+
+class Contributions:
+    """Samples behind an alert."""
+
+    def __init__(self, ring: Ring, places: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        self._ring = ring
+        self._places = places
+        self._values = values
+
+    def traces(self, scale: float, *, summed: bool, lowest: bool) -> tuple[TraceShare, ...]:
+        """Return up to 5 traces: those with the largest sum, or else with the most extreme sample."""
+        if not len(self._places):
+            return ()
+        ids, place = np.unique(self._ring.traces(self._places), axis=0, return_inverse=True)
+        place = place.reshape(-1)
+        if summed:
+            totals = np.zeros(len(ids))
+            np.add.at(totals, place, self._values)
+        else:
+            totals = np.full(len(ids), np.inf if lowest else -np.inf)
+            (np.minimum if lowest else np.maximum).at(totals, place, self._values)
+        order = np.argsort(totals if lowest else -totals, kind="stable")[:_TOP_TRACES]
+        return tuple(
+            TraceShare(f"{int(ids[i][0]):016x}{int(ids[i][1]):016x}", float(totals[i] / scale)) for i in order.tolist()
+        )
+
+    def drivers(self, *, summed: bool) -> tuple[Driver, ...]:
+        """Return the value with the largest share for each driver label: of the sum, or else of the samples."""
+        weights = np.abs(self._values) if summed else np.ones(len(self._places))
+        whole = float(weights.sum())
+        found = []
+        for label in DRIVERS if whole > 0 else ():
+            codes, texts = self._ring.texts(self._places, label)
+            known = codes >= 0
+            if known.any():
+                shares = np.bincount(codes[known], weights=weights[known])
+                top = int(shares.argmax())
+                found.append(Driver(label, texts[top], round(float(shares[top]) / whole, 4)))
+        return tuple(sorted((driver for driver in found if driver.share > 0), key=lambda driver: -driver.share))

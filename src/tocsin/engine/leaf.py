@@ -1,0 +1,240 @@
+"""A leaf: one distinct (metric, window, filters, grouping), whatever number of rules read it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.engine.evidence import SampleLog
+from tocsin.engine.view import BILLED, SCALE, View, classes_of
+from tocsin.engine.watch import Watch
+from tocsin.model.batch import SpanClass
+from tocsin.rules.filters import Filter
+from tocsin.rules.rule import Aggregate, Metric, Rule, Sampling, Scope
+from tocsin.windows.extremes import Extremes, LastValues
+from tocsin.windows.groups import Groups
+from tocsin.windows.sketches import Sketches
+from tocsin.windows.sums import FloatSums, IntegerSums, Samples
+
+__all__ = ["NOT_INHERITED", "Leaf", "LeafKey", "Window", "leaf_key", "reader_key"]
+
+Window = IntegerSums | FloatSums | Extremes | LastValues | Sketches
+
+NOT_INHERITED = frozenset(
+    {"model", "provider", "operation", "tool", "trace", "evaluation", "response_id", "finish_reason"}
+)
+"""Labels that say what a span itself did; one that lacks them is not given its parent's."""
+
+_SHARED_BY_CONSTANT = frozenset({"environment", "service", "model", "provider", "operation", "tool", "trace"})
+"""Labels with few values: an equality on one of them stays a filter."""
+
+_FLOATS = frozenset(
+    {
+        Metric.TIME_TO_FIRST_TOKEN,
+        Metric.JUDGE_SCORE,
+        Metric.RELEVANCE_SCORE,
+        Metric.TOP_SCORE,
+        Metric.RETRIEVED_COUNT,
+        Metric.COST_MISMATCH,
+        Metric.ATTRIBUTE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LeafKey:
+    """What makes a leaf: rules with equal keys share its window, also across a reload."""
+
+    scope: Scope
+    metric: Metric
+    attribute: str | None
+    classes: frozenset[SpanClass]
+    adjusted: bool
+    filters: tuple[Filter, ...]
+    grouping: tuple[tuple[str, ...], ...]
+    window_ns: int | None
+    storage: str
+    """Which kind of window; empty for a leaf without one."""
+
+
+def leaf_key(rule: Rule) -> tuple[LeafKey, str | None]:
+    """Return the leaf of a rule, and the constant of the first label of its grouping where the rule is for one value.
+
+    An equality filter on a label with many values (a tenant, a user) becomes the first label of the grouping, so that
+    rules that differ only in it share one leaf. Which filter that is depends on the rule alone: adding a rule never
+    changes the leaf of another.
+    """
+    constants = sorted(
+        (each for each in rule.filters if each.constant is not None and each.label not in _SHARED_BY_CONSTANT),
+        key=lambda each: (each.label != "tenant", each.label),
+    )
+    chosen = constants[0] if constants else None
+    filters = tuple(sorted((each for each in rule.filters if each is not chosen), key=lambda each: each.label))
+    grouping = (((chosen.label,),) if chosen else ()) + rule.group_by
+    adjusted = rule.sampling is Sampling.ADJUST
+    key = LeafKey(
+        rule.scope,
+        rule.metric,
+        rule.attribute,
+        classes_of(rule.metric, rule.spans),
+        adjusted,
+        filters,
+        grouping,
+        rule.window_ns,
+        "" if rule.window_ns is None else _storage(rule, adjusted=adjusted),
+    )
+    return key, chosen.constant if chosen else None
+
+
+def _storage(rule: Rule, *, adjusted: bool) -> str:
+    match rule.aggregate:
+        case Aggregate.QUANTILE:
+            return "sketch"
+        case Aggregate.MIN | Aggregate.MAX | Aggregate.LAST:
+            return rule.aggregate.value
+        case Aggregate.STDDEV:
+            return "float"
+        case _:
+            return "float" if adjusted or rule.metric in _FLOATS else "integer"
+
+
+def reader_key(rule: Rule) -> tuple[Any, ...]:
+    """Return what must be equal, beside the leaf, for rules to be compared together."""
+    return rule.aggregate, rule.quantile, rule.condition
+
+
+def _window(storage: str, window_ns: int) -> Window:
+    match storage:
+        case "sketch":
+            return Sketches(window_ns)
+        case "min" | "max":
+            return Extremes(window_ns, largest=storage == "max")
+        case "last":
+            return LastValues(window_ns)
+        case "float":
+            return FloatSums(window_ns)
+        case _:
+            return IntegerSums(window_ns)
+
+
+@dataclass(slots=True)
+class Leaf:
+    """A leaf's window (None: each sample is judged on its own), its groups, and the watches over it."""
+
+    key: LeafKey
+    groups: Groups
+    log: SampleLog
+    watches: list[Watch] = field(default_factory=list)
+    window: Window | None = None
+    scheduled: int | None = None
+    """The expiry that is in the engine's schedule."""
+    awaited: tuple[int, ...] = ()
+    """Bits of inherited labels; a row waits while all bits of any of these are missing."""
+    judged: set[int] = field(default_factory=set)
+    """Slots of traces that were found in breach while they grew, for trace rules without a window."""
+
+    def __post_init__(self) -> None:
+        """Make the window."""
+        if self.key.window_ns is not None:
+            self.window = _window(self.key.storage, self.key.window_ns)
+            self.window.resize(self.groups.capacity)
+
+    @property
+    def billed(self) -> bool:
+        """Whether the metric is of what is paid for."""
+        return self.key.metric in BILLED
+
+    @property
+    def scale(self) -> float:
+        """Raw units in one of the metric's."""
+        return SCALE.get(self.key.metric, 1.0)
+
+    def resize(self) -> None:
+        """Follow the groups' capacity."""
+        if self.window is not None and self.window.capacity < self.groups.capacity:
+            self.window.resize(self.groups.capacity)
+        for watch in self.watches:
+            watch.resize()
+
+    def values(self, watch: Watch, window: Window, slots: NDArray[Any]) -> NDArray[np.float64]:
+        """Return [n] what a watch compares, in the rule's unit; NaN where there is nothing to compare."""
+        rule = watch.rules[0]
+        match window:
+            case Sketches():
+                raw = window.quantile(slots, rule.quantile or 0.0)
+            case Extremes():
+                raw = window.extreme(slots)
+            case LastValues():
+                raw = window.last(slots)
+            case _:
+                return self._sums(rule, window, slots)
+        return raw / self.scale
+
+    def _sums(self, rule: Rule, window: IntegerSums | FloatSums, slots: NDArray[Any]) -> NDArray[np.float64]:
+        match rule.aggregate:
+            case Aggregate.COUNT:
+                return window.count(slots)
+            case Aggregate.SUM:
+                return window.sum(slots) / self.scale
+            case Aggregate.RATE:
+                return window.sum(slots) / self.scale / window.seconds()
+            case Aggregate.STDDEV if isinstance(window, FloatSums):
+                return window.stddev(slots) / self.scale
+            case _:
+                return window.mean(slots) / self.scale
+
+    def take(self, view: View) -> tuple[Samples, NDArray[np.intp]] | None:
+        """Return the rows of a view that are samples of this leaf, with their groups; counts those without a group."""
+        if view.agents_only and not self.billed:
+            return None
+        measured = view.measured(self.key.metric, self.key.attribute)
+        mask = view.of_classes(self.key.classes, billed=self.billed)
+        if measured.valid is not None:
+            mask = mask & measured.valid
+        if (passing := view.passing(self.key.filters)) is not None:
+            mask = mask & passing
+        if view.missing is not None or view.before is not None:
+            mask = mask & self._ready(view)
+        slots = view.slots(self.key.grouping, self.groups)
+        self.resize()
+        if (slots < 0).any():
+            for watch in self.watches:
+                watch.ungrouped[:-1] += int(np.count_nonzero(mask & (slots < 0)))
+            mask = mask & (slots >= 0)
+        rows = np.flatnonzero(mask)
+        if not len(rows):
+            return None
+        whole = len(rows) == len(mask)
+        samples = Samples(
+            slots,
+            view.batch.end,
+            measured.values,
+            measured.counts,
+            measured.unpriced,
+            view.batch.adjusted_count if self.key.adjusted else None,
+        )
+        return (samples if whole else samples.part(rows)), rows
+
+    def _ready(self, view: View) -> NDArray[np.bool_]:
+        """Return [n] which rows have all that this leaf asks of their trace now, and had not before."""
+        ready = np.ones(len(view.batch), np.bool_)
+        if view.missing is not None and not view.final:
+            for bits in self.awaited:
+                ready &= (view.missing & np.uint64(bits)) != bits
+        if view.before is not None:
+            was_ready = np.ones(len(view.batch), np.bool_)
+            for bits in self.awaited:
+                was_ready &= (view.before & np.uint64(bits)) != bits
+            ready &= ~was_ready
+        return ready
+
+
+def awaited_bits(key: LeafKey, bits: dict[str, int]) -> tuple[int, ...]:
+    """Return what a row of a leaf waits for: each filter's label, and each entry of the grouping as a whole."""
+    entries: Iterable[tuple[str, ...]] = [*((each.label,) for each in key.filters), *key.grouping]
+    # An entry with an alternative that is never inherited (the trace id above all) is known at once.
+    return tuple(
+        sum(bits[label] for label in entry) for entry in dict.fromkeys(entries) if all(label in bits for label in entry)
+    )

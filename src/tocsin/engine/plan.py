@@ -1,0 +1,93 @@
+"""The plan: rules to leaves and watches. A reload makes a new plan out of the parts of the old one that are unchanged."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from tocsin.engine.evidence import SampleLog
+from tocsin.engine.leaf import NOT_INHERITED, Leaf, LeafKey, awaited_bits, leaf_key, reader_key
+from tocsin.engine.watch import Watch
+from tocsin.rules.rule import Rule, Scope
+from tocsin.windows.groups import Groups
+
+__all__ = ["Plan", "make_plan"]
+
+_MAX_INHERITED = 60
+"""Labels that a row can wait for: one bit each in a 64-bit column."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """What is evaluated."""
+
+    leaves: dict[LeafKey, Leaf] = field(default_factory=dict)
+    groups: dict[tuple[tuple[str, ...], ...], Groups] = field(default_factory=dict)
+    inherited: tuple[str, ...] = ()
+    """Labels that a span may get from its trace; label i is bit `1 << i` of `View.missing`."""
+
+    def of_scope(self, scope: Scope) -> list[Leaf]:
+        """Return the leaves over spans or over traces."""
+        return [leaf for leaf in self.leaves.values() if leaf.key.scope is scope]
+
+    def over(self, groups: Groups) -> list[Leaf]:
+        """Return the leaves with a grouping."""
+        return [leaf for leaf in self.leaves.values() if leaf.groups is groups]
+
+
+def make_plan(rules: Sequence[Rule], group_limit: int, evidence_limit: int, old: Plan | None = None) -> Plan:
+    """Return the plan of some rules, taking windows and alert state from an old one where their keys are equal."""
+    plan = Plan(inherited=_inherited(rules, old.inherited if old else ()))
+    bits = {label: 1 << i for i, label in enumerate(plan.inherited)}
+    members: dict[LeafKey, list[tuple[Rule, str | None]]] = defaultdict(list)
+    for rule in rules:
+        key, constant = leaf_key(rule)
+        members[key].append((rule, constant))
+    log_limit = max(4096, evidence_limit // max(len(members), 1))
+    for key, sharing in members.items():
+        kept = old.leaves.get(key) if old else None
+        # Trace rules and span rules count different things under the same labels: their groups live apart.
+        place = (("scope", key.scope.value), *key.grouping)
+        groups = plan.groups.get(place) or (old.groups.get(place) if old else None)
+        groups = plan.groups[place] = groups or Groups(len(key.grouping), group_limit)
+        leaf = kept or Leaf(key, groups, SampleLog(log_limit))
+        before, leaf.watches = leaf.watches, _watches(sharing, groups)
+        leaf.awaited = awaited_bits(key, bits)
+        for watch in leaf.watches:
+            watch.resize()
+            for former in before:
+                watch.adopt(former)
+        plan.leaves[key] = leaf
+    return plan
+
+
+def _watches(sharing: Iterable[tuple[Rule, str | None]], groups: Groups) -> list[Watch]:
+    """Return watches with at most one rule a group each: rules for the same value, or for all, go to different ones."""
+    layers: dict[tuple[object, ...], list[dict[str, Rule]]] = defaultdict(list)
+    watches = []
+    for rule, constant in sharing:
+        if constant is None:
+            watches.append(Watch([rule], None, groups))
+            continue
+        rows = layers[reader_key(rule)]
+        layer = next((row for row in rows if constant not in row), None)
+        if layer is None:
+            rows.append(layer := {})
+        layer[constant] = rule
+    for rows in layers.values():
+        for layer in rows:
+            watches.append(Watch(list(layer.values()), {name: i for i, name in enumerate(layer)}, groups))
+    return watches
+
+
+def _inherited(rules: Sequence[Rule], before: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the labels that may be inherited; those of before keep their bits."""
+    wanted = (
+        label
+        for rule in rules
+        for label in (
+            *(each.label for each in rule.filters),
+            *(label for entry in rule.group_by for label in entry),
+        )
+        if label not in NOT_INHERITED
+    )
+    return tuple(dict.fromkeys((*before, *wanted)))[:_MAX_INHERITED]

@@ -1,0 +1,252 @@
+"""Rules whose samples are traces: judged as the trace grows where the condition can only become truer, else when it is
+complete.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.alerts.event import AlertEvent
+from tocsin.alerts.state import worse
+from tocsin.engine.judge import Judge, Occasion, Span
+from tocsin.engine.leaf import NOT_INHERITED, Leaf
+from tocsin.engine.watch import Watch
+from tocsin.model.batch import SpanBatch
+from tocsin.rules.filters import Filter
+from tocsin.rules.rule import Aggregate, Condition, Metric
+from tocsin.windows.sums import Samples
+from tocsin.windows.traces import Traces
+
+__all__ = ["TraceRules"]
+
+_GROWING = {
+    Metric.COST: "cost",
+    Metric.COST_PER_TRACE: "cost",
+    Metric.TOKENS: "tokens",
+    Metric.INPUT_TOKENS: "input_tokens",
+    Metric.OUTPUT_TOKENS: "output_tokens",
+    Metric.CACHED_TOKENS: "cached_tokens",
+    Metric.REASONING_TOKENS: "reasoning_tokens",
+}
+"""Metrics that are a sum over the calls of a trace: they only grow."""
+
+
+class TraceRules:
+    """The leaves over traces."""
+
+    def __init__(self, judge: Judge, traces: Traces) -> None:
+        self.leaves: Sequence[Leaf] = ()
+        self._judge = judge
+        self._traces = traces
+        self._judged: dict[tuple[int, int], int] = {}
+        """(id of a watch, trace slot) -> level at which the trace was found in breach."""
+
+    def renumber(self, moved: NDArray[np.int32]) -> None:
+        """Follow traces to their new slots."""
+        self._judged = {
+            (watch, int(moved[slot])): level for (watch, slot), level in self._judged.items() if moved[slot] >= 0
+        }
+
+    def grown(self, slots: NDArray[np.int32], batch: SpanBatch, now: int) -> list[AlertEvent]:
+        """Judge traces that spans were added to; `batch` has the spans of `slots` ([n]), ordered by time."""
+        events: list[AlertEvent] = []
+        leaves = [leaf for leaf in self.leaves if leaf.window is None]
+        if not leaves:
+            return events
+        touched = np.unique(slots[self._traces.column("open")[slots]])
+        for leaf in leaves:
+            for watch in leaf.watches:
+                if _can_only_become_truer(watch):
+                    events += self._judge_growing(leaf, watch, touched, slots, batch, now)
+        return events
+
+    def _judge_growing(
+        self,
+        leaf: Leaf,
+        watch: Watch,
+        touched: NDArray[np.int32],
+        slots: NDArray[np.int32],
+        batch: SpanBatch,
+        now: int,
+    ) -> list[AlertEvent]:
+        values = self._growing_values(leaf, touched)
+        lowest = min(float(rule.levels[0].threshold) for rule in watch.rules)
+        events: list[AlertEvent] = []
+        for row in np.flatnonzero(watch.compare(values, lowest)).tolist():
+            slot = int(touched[row])
+            group = self._group(leaf, slot, final=False)
+            if group is not None:
+                last = int(np.flatnonzero(slots == slot)[-1])
+                span = Span(int(batch.end[last]), int(batch.arrival[last]))
+                events += self._judge_one(leaf, watch, slot, group, float(values[row]), now, span)
+        return events
+
+    def _growing_values(self, leaf: Leaf, slots: NDArray[np.int32]) -> NDArray[np.float64]:
+        traces, metric = self._traces, leaf.key.metric
+        if metric is Metric.LATENCY:
+            return traces.latency(slots) / leaf.scale
+        if metric is Metric.ERROR_RATE:
+            return traces.column("root_failed")[slots].astype(np.float64)
+        return np.asarray(traces.column(_GROWING[metric])[slots] / leaf.scale)
+
+    def _judge_one(
+        self, leaf: Leaf, watch: Watch, slot: int, group: int, value: float, now: int, span: Span | None
+    ) -> list[AlertEvent]:
+        leaf.resize()
+        index = watch.rule_of(group)
+        if index < 0:
+            return []
+        reached, _ = watch.effective_levels(index, np.array([value]), np.ones(1, np.int64))
+        level = int(reached[0])
+        before = self._judged.get((id(watch), slot), -1)
+        if level < 0:
+            return []
+        if level <= before:
+            alert = watch.alerts.get(group)
+            if alert is not None:
+                alert.peak = worse(alert.rule, alert.peak, value)
+            return []
+        self._judged[id(watch), slot] = level
+        if before < 0:
+            watch.count(watch.samples, np.array([group]))
+            self._log(leaf, slot, group, value, now)
+        here = np.array([now])
+        return self._judge.hit(leaf, watch, group, np.array([value]), here, span, further=before < 0)
+
+    def _log(self, leaf: Leaf, slot: int, group: int, value: float, now: int) -> None:
+        place = self._places(np.array([slot]))
+        leaf.log.append(np.array([group], np.int32), np.array([now]), np.array([value * leaf.scale]), place)
+
+    def _places(self, slots: NDArray[np.int32] | NDArray[np.int64]) -> NDArray[np.int64]:
+        hi, lo = self._traces.column("hi")[slots], self._traces.column("lo")[slots]
+        return self._judge.ring.append(hi, lo, {})
+
+    def completed(self, slots: NDArray[np.int32], now: int) -> list[AlertEvent]:
+        """Judge traces that are complete."""
+        events: list[AlertEvent] = []
+        slots = slots[self._traces.column("genai")[slots] > 0]
+        for leaf in self.leaves if len(slots) else ():
+            values, valid = self._values(leaf, slots)
+            groups = np.array(
+                [self._final_group(leaf, slot) if ok else -1 for slot, ok in zip(slots.tolist(), valid, strict=True)],
+                np.int32,
+            )
+            leaf.resize()
+            rows = np.flatnonzero(groups >= 0)
+            if leaf.window is not None:
+                events += self._count(leaf, slots[rows], groups[rows], values[rows], now)
+                continue
+            for row in rows.tolist():
+                value = float(values[row] / leaf.scale)
+                for watch in leaf.watches:
+                    known = (id(watch), int(slots[row])) in self._judged
+                    events += self._judge_one(leaf, watch, int(slots[row]), int(groups[row]), value, now, None)
+                    if not known and (id(watch), int(slots[row])) not in self._judged:
+                        watch.count(watch.samples, groups[row : row + 1])
+        finished = set(slots.tolist())
+        self._judged = {key: level for key, level in self._judged.items() if key[1] not in finished}
+        return events
+
+    def _count(
+        self,
+        leaf: Leaf,
+        slots: NDArray[np.int32],
+        groups: NDArray[np.int32],
+        values: NDArray[np.float64] | NDArray[np.int64],
+        now: int,
+    ) -> list[AlertEvent]:
+        if not len(slots):
+            return []
+        times = self._traces.column("end")[slots]
+        order = np.argsort(times, kind="stable")
+        unpriced = None
+        if leaf.key.metric in (Metric.COST, Metric.COST_PER_TRACE):
+            columns = self._traces.column("unpriced"), self._traces.column("cost")
+            unpriced = ((columns[0][slots] > 0) & (columns[1][slots] == 0))[order]
+        samples = Samples(groups[order], times[order], values[order], None, unpriced)
+        leaf.groups.seen(samples.slots, samples.times)
+        occasion = _Completion(self._places(slots[order]), samples.times, self._judge.wall)
+        return self._judge.counted(leaf, samples, np.arange(len(slots)), occasion, now)
+
+    def _values(
+        self, leaf: Leaf, slots: NDArray[np.int32]
+    ) -> tuple[NDArray[np.float64] | NDArray[np.int64], NDArray[np.bool_]]:
+        """Return [n] raw values and [n] whether a trace has one."""
+        traces, metric = self._traces, leaf.key.metric
+        every = np.ones(len(slots), np.bool_)
+        match metric:
+            case Metric.LATENCY:
+                return traces.latency(slots), every
+            case Metric.ERROR_RATE:
+                return traces.failed(slots).astype(np.int64), every
+            case Metric.SUCCESS_RATE:
+                return (~traces.failed(slots)).astype(np.int64), every
+            case Metric.COUNT:
+                return np.ones(len(slots), np.int64), every
+            case Metric.UNPRICED_RATIO:
+                return (traces.column("unpriced")[slots] > 0).astype(np.int64), traces.column("calls")[slots] > 0
+            case _ if metric in _GROWING:
+                return traces.column(_GROWING[metric])[slots], every
+            case _:
+                return traces.number(slots, leaf.key.attribute or metric.value, _fold(leaf))
+
+    def _final_group(self, leaf: Leaf, slot: int) -> int:
+        group = self._group(leaf, slot, final=True)
+        return -1 if group is None else group
+
+    def _group(self, leaf: Leaf, slot: int, *, final: bool) -> int | None:
+        """Return the slot of a trace's group; None where it does not pass, or not yet, or has no group."""
+        for each in leaf.key.filters:
+            texts = self._texts(slot, each.label)
+            if not texts and not final and each.label not in NOT_INHERITED:
+                return None
+            if not _passes(each, texts):
+                return None
+        key = []
+        for entry in leaf.key.grouping:
+            text = next((texts[0] for label in entry if (texts := self._texts(slot, label))), None)
+            if text is None:
+                if final:
+                    for watch in leaf.watches:
+                        watch.ungrouped[:-1] += 1
+                return None
+            key.append(text)
+        return leaf.groups.slot(tuple(key))
+
+    def _texts(self, slot: int, label: str) -> tuple[str, ...]:
+        return (self._traces.trace_id(slot),) if label == "trace" else self._traces.texts(slot, label)
+
+
+class _Completion(Occasion):
+    """Traces that are complete, as the cause of an evaluation: their last spans, and no arrival of their own."""
+
+    def __init__(self, places: NDArray[np.int64], ends: NDArray[np.int64], wall: int) -> None:
+        self.ends = ends
+        self.arrivals = np.full(len(ends), wall, np.int64)
+        self._places = places
+
+    def places(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Return [n] where the rows are in the ring."""
+        return self._places[rows]  # type: ignore[index]  # set above, never None here
+
+
+def _can_only_become_truer(watch: Watch) -> bool:
+    rule = watch.rules[0]
+    growing = rule.metric in _GROWING or rule.metric in (Metric.LATENCY, Metric.ERROR_RATE)
+    return growing and rule.condition in (Condition.GT, Condition.GTE)
+
+
+def _passes(one: Filter, texts: tuple[str, ...]) -> bool:
+    """Whether a trace passes: one of its values does, or none is among those excluded."""
+    if not texts:
+        return one.accepts(None)
+    if all(match.negated for match in one.matches):
+        return all(one.accepts(text) for text in texts)
+    return any(one.accepts(text) for text in texts)
+
+
+def _fold(leaf: Leaf) -> str:
+    """How a number of a trace's spans becomes the trace's: by the rule's aggregate, the mean by default."""
+    aggregate = leaf.watches[0].rules[0].aggregate
+    return aggregate.value if aggregate in (Aggregate.SUM, Aggregate.MIN, Aggregate.MAX) else "mean"

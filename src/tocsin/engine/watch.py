@@ -1,0 +1,242 @@
+"""A watch: rules that differ only in a constant or a threshold, over one window; their conditions and their alerts.
+
+`tenant == X` for ten thousand tenants is one grouping by tenant with a threshold per group. Conditions are compared by
+the batch; only groups whose condition holds, or whose alert is not at rest, are looked at one by one.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.alerts.state import Alert, AlertState, Change, due, elapse, observe, worse
+from tocsin.rules.rule import Aggregate, Condition, NoData, Rule
+from tocsin.windows.groups import Groups, Key, grown
+from tocsin.windows.sums import Samples
+
+__all__ = ["Compare", "Watch", "compare_of", "levels_of"]
+
+Compare = Callable[[Any, Any], NDArray[np.bool_]]
+_UNKNOWN = -2
+_NO_RULE = -1
+
+
+def compare_of(condition: Condition) -> Compare:
+    """Return the comparison of a condition; absence is a comparison of the number of samples."""
+    return {
+        Condition.GT: np.greater,
+        Condition.GTE: np.greater_equal,
+        Condition.LT: np.less,
+        Condition.LTE: np.less_equal,
+        Condition.EQ: np.equal,
+        Condition.NE: np.not_equal,
+        Condition.ABSENT: np.equal,
+    }[condition]
+
+
+def levels_of(rule: Rule) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return [levels] thresholds and [levels] recovery thresholds, in the rule's unit."""
+    thresholds = [float(level.threshold) for level in rule.levels]
+    recoveries = [
+        threshold if level.recovery_threshold is None else float(level.recovery_threshold)
+        for level, threshold in zip(rule.levels, thresholds, strict=True)
+    ]
+    return np.array(thresholds), np.array(recoveries)
+
+
+class Watch:
+    """Alert state for some rules over the groups of one grouping; at most one rule a group.
+
+    `dispatch` maps a value of the first label of the grouping to an index in `rules`; None: the one rule is for all.
+    """
+
+    def __init__(self, rules: Sequence[Rule], dispatch: dict[str, int] | None, groups: Groups) -> None:
+        self.rules = list(rules)
+        self.dispatch = dispatch
+        self.groups = groups
+        first = rules[0]
+        self.condition = first.condition
+        self.compare = compare_of(first.condition)
+        self.falls_to_zero = first.condition in (Condition.GT, Condition.GTE) and first.aggregate in (
+            Aggregate.SUM,
+            Aggregate.COUNT,
+            Aggregate.RATE,
+        )
+        self.samples = np.zeros(len(rules) + 1, np.int64)
+        """[rules + 1] samples counted per rule; the last is of groups that no rule is for."""
+        self.late = np.zeros(len(rules) + 1, np.int64)
+        self.ungrouped = np.zeros(len(rules) + 1, np.int64)
+        self.alerts: dict[int, Alert] = {}
+        self._cooling: dict[Key, int] = {}
+        self._lines = np.array([*(float(rule.levels[0].threshold) for rule in rules), np.nan])
+        self._minima = np.array([*(max(rule.min_samples, 1) for rule in rules), np.iinfo(np.int64).max])
+        self._levels = [levels_of(rule) for rule in rules]
+        self._rule_at = np.full(groups.capacity, _UNKNOWN, np.int32)
+        self.active = np.zeros(groups.capacity, np.bool_)
+
+    def resize(self) -> None:
+        """Follow the groups' capacity."""
+        if len(self.active) < self.groups.capacity:
+            self.active = grown(self.active, self.groups.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
+            self._rule_at = grown(self._rule_at, self.groups.capacity, _UNKNOWN)  # type: ignore[assignment]  # grown keeps the dtype
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Slots are to be used for other groups."""
+        self._rule_at[slots] = _UNKNOWN
+
+    def rule_indexes(self, slots: NDArray[Any]) -> NDArray[np.int32] | int:
+        """Return [n] the rule of each slot, -1 where none is for it; one number where one rule is for all."""
+        if self.dispatch is None:
+            return 0
+        found = self._rule_at[slots]
+        if (found == _UNKNOWN).any():
+            for slot in np.unique(slots[found == _UNKNOWN]).tolist():
+                key = self.groups.keys[slot]
+                self._rule_at[slot] = self.dispatch.get(key[0], _NO_RULE) if key else _NO_RULE
+            found = self._rule_at[slots]
+        return found
+
+    def count(self, totals: NDArray[np.int64], slots: NDArray[Any]) -> None:
+        """Add one to `totals` ([rules + 1]) for the rule of each slot."""
+        indexes = self.rule_indexes(slots)
+        if isinstance(indexes, int):
+            totals[0] += len(slots)
+        else:
+            np.add.at(totals, indexes, 1)
+
+    def is_breached(
+        self, slots: NDArray[Any], values: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return [n] whether the least severe condition of the slot's rule holds."""
+        indexes = self.rule_indexes(slots)
+        if self.condition is Condition.ABSENT:
+            holds = counts == 0
+            return holds if isinstance(indexes, int) else holds & (indexes >= 0)
+        return self.compare(values, self._lines[indexes]) & (counts >= self._minima[indexes])
+
+    def may_exceed(self, slots: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return [n] whether a value that is at most `bounds` could hold the condition."""
+        if self.condition not in (Condition.GT, Condition.GTE):
+            return np.ones(len(slots), np.bool_)
+        return bounds >= self._lines[self.rule_indexes(slots)]
+
+    def rule_of(self, slot: int) -> int:
+        """Return the index of the rule for a slot, -1 where there is none."""
+        index = self.rule_indexes(np.array([slot]))
+        return index if isinstance(index, int) else int(index[0])
+
+    def alert_of(self, slot: int) -> Alert:
+        """Return the alert of a slot, a new one at rest where there is none."""
+        alert = self.alerts.get(slot)
+        if alert is None:
+            alert = self.alerts[slot] = Alert(self.rules[self.rule_of(slot)], {})
+            key = self.groups.keys[slot] or ()
+            alert.notified_at = self._cooling.pop(key, None)
+        return alert
+
+    def settle(self, slot: int, alert: Alert) -> None:
+        """Keep what an alert needs after a step: all while it is not at rest, its cooldown afterwards."""
+        self.active[slot] = alert.state is not AlertState.INACTIVE
+        if alert.state is AlertState.INACTIVE:
+            self.alerts.pop(slot, None)
+            key = self.groups.keys[slot]
+            if alert.notified_at is not None and alert.rule.cooldown_ns and key is not None:
+                self._cooling[key] = alert.notified_at
+
+    def forget_cooldowns(self, now: int) -> None:
+        """Drop cooldowns that are over."""
+        longest = max(rule.cooldown_ns for rule in self.rules)
+        over = [key for key, since in self._cooling.items() if since + longest <= now]
+        for key in over:
+            del self._cooling[key]
+
+    def adopt(self, old: "Watch") -> None:
+        """Take over alerts and cooldowns of rules that did not change their meaning (same project and name)."""
+        for slot, alert in old.alerts.items():
+            index = self.rule_of(slot)
+            if index >= 0 and self.rules[index].key == alert.rule.key:
+                alert.rule = self.rules[index]
+                alert.level = min(alert.level, len(alert.rule.levels) - 1)
+                self.alerts[slot] = alert
+                self.active[slot] = True
+        if {rule.key for rule in self.rules} & {rule.key for rule in old.rules}:
+            self._cooling.update(old._cooling)  # of its own class
+
+    def effective_levels(
+        self, index: int, values: NDArray[np.float64], counts: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return [n] the level whose threshold is passed, and [n] the level whose recovery threshold is not yet crossed
+        back; -1 where none.
+        """
+        if self.condition is Condition.ABSENT:
+            level = np.where(counts == 0, 0, -1)
+            return level, level
+        thresholds, recoveries = self._levels[index]
+        enough = counts >= self._minima[index]
+        reached = self.compare(values[:, None], thresholds[None, :]).sum(axis=1) - 1
+        held = self.compare(values[:, None], recoveries[None, :]).sum(axis=1) - 1
+        return np.where(enough, reached, -1), np.where(enough, held, -1)
+
+    def step(
+        self,
+        slot: int,
+        values: NDArray[np.float64],
+        counts: NDArray[np.int64],
+        times: NDArray[np.int64],
+        *,
+        hits: bool,
+    ) -> list[tuple[Change, int]]:
+        """Move the alert of a slot along a series of evaluations in time; return (change, row) pairs.
+
+        Args:
+            slot: the group.
+            values: [n] in the rule's unit.
+            counts: [n] samples in the window.
+            times: [n] event times, never falling.
+            hits: whether a sample caused each evaluation.
+        """
+        index = self.rule_of(slot)
+        if index < 0:
+            return []
+        reached, held = self.effective_levels(index, values, counts)
+        alert = self.alert_of(slot)
+        changes: list[tuple[Change, int]] = []
+        cuts = np.flatnonzero((np.diff(reached) != 0) | (np.diff(held) != 0)) + 1
+        for begin, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(values)], strict=True):
+            level = self._level(alert, int(reached[begin]), int(held[begin]), int(counts[begin]))
+            if level is None:
+                changes += [(change, begin) for change in elapse(alert, int(times[begin]), float(values[begin]))]
+                continue
+            found = observe(
+                alert,
+                level,
+                float(values[begin]),
+                int(times[begin]),
+                hits=(end - begin) if hits and level >= 0 else 0,
+            )
+            changes += [(change, begin) for change in found]
+            if level >= 0 and alert.state is not AlertState.INACTIVE:
+                for value in values[begin + 1 : end].tolist():
+                    alert.peak = worse(alert.rule, alert.peak, value)
+                alert.last_hit = int(times[end - 1])
+        return changes
+
+    def _level(self, alert: Alert, reached: int, held: int, count: int) -> int | None:
+        """Return the level that holds, -1 for none, None where there is no data and nothing is to change."""
+        if count == 0 and self.condition is not Condition.ABSENT:
+            if self.falls_to_zero or alert.rule.no_data is NoData.OK:
+                return -1
+            return None if alert.rule.no_data is NoData.KEEP else len(alert.rule.levels) - 1
+        if alert.state is not AlertState.FIRING:
+            return reached
+        return max(reached, min(alert.level, held))
+
+    def due(self, slot: int) -> int | None:
+        """Return when time alone next changes the alert of a slot."""
+        alert = self.alerts.get(slot)
+        return None if alert is None else due(alert)
+
+    def part_of(self, samples: Samples, slot: int) -> NDArray[np.intp]:
+        """Return the rows of a slot."""
+        return np.flatnonzero(samples.slots == slot)

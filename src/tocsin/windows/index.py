@@ -1,0 +1,124 @@
+"""A bulk hash index: uint64 keys to small integers, looked up by the batch instead of by the key.
+
+Open addressing with linear probing on numpy arrays: one probe round is a handful of array operations whatever the
+number of keys, and at a load of at most one half a few rounds are enough. Keys are mixed first (the finalizer of
+MurmurHash3, Appleby 2011), so ids that are not random (a counter, a time) do not cluster.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KeyIndex", "mix"]
+
+_EMPTY = np.uint64(0)
+_MULTIPLIER_1 = np.uint64(0xFF51AFD7ED558CCD)
+_MULTIPLIER_2 = np.uint64(0xC4CEB9FE1A85EC53)
+_SHIFT = np.uint64(33)
+
+
+def mix(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return [n] well-spread keys of pairs of 64-bit numbers; never 0, which marks an empty place."""
+    key = low + high * _MULTIPLIER_2
+    key ^= key >> _SHIFT
+    key *= _MULTIPLIER_1
+    key ^= key >> _SHIFT
+    key *= _MULTIPLIER_2
+    key ^= key >> _SHIFT
+    key[key == _EMPTY] = 1
+    return key
+
+
+class KeyIndex:
+    """Mixed keys (see `mix`) to rows 0, 1, 2 …; rows are given in order of insertion, some may stay unused."""
+
+    def __init__(self, capacity: int = 1024) -> None:
+        self.rows = 0
+        """How many rows were given out."""
+        self._held = 0
+        self._allocate(capacity)
+
+    def _allocate(self, places: int) -> None:
+        self._keys = np.zeros(places, np.uint64)
+        self._values = np.empty(places, np.int32)
+        self._mask = np.uint64(places - 1)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return self._held
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return all keys, in no order."""
+        return self._keys[self._keys != _EMPTY]
+
+    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return [n] the row of each key, -1 where it is not there."""
+        place = (keys & self._mask).view(np.int64)
+        there = self._keys[place]
+        found = there == keys
+        result = np.where(found, self._values[place], np.int32(-1))
+        going = np.flatnonzero(~found & (there != _EMPTY))
+        while len(going):
+            place = ((place if len(place) == len(going) else place[going]) + 1) & np.int64(self._mask)
+            wanted = keys[going]
+            there = self._keys[place]
+            found = there == wanted
+            result[going[found]] = self._values[place[found]]
+            on = np.flatnonzero(~found & (there != _EMPTY))
+            going, place = going[on], place[on]
+        return result
+
+    def find_or_insert(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return [n] the row of each key, and [n] whether it was given now; of equal new keys the first is the new one."""
+        count = len(keys)
+        if (self._held + count) * 2 > len(self._keys):
+            self._grow(self._held + count)
+        result = np.empty(count, np.int32)
+        fresh = np.zeros(count, np.bool_)
+        candidate = np.arange(self.rows, self.rows + count, dtype=np.int32)
+        going = np.arange(
+            count - 1, -1, -1
+        )  # backwards: of several writes to one place the last, so the first key, stays
+        wanted = keys[::-1]
+        place = (wanted & self._mask).view(np.int64)
+        while len(going):
+            empty = self._keys[place] == _EMPTY
+            if empty.any():
+                self._keys[place[empty]] = wanted[empty]
+                won = empty & (self._keys[place] == wanted)
+                self._values[place[won]] = candidate[going[won]]
+                owner = won & (self._values[place] == candidate[going])
+                fresh[going[owner]] = True
+            found = self._keys[place] == wanted
+            result[going[found]] = self._values[place[found]]
+            on = np.flatnonzero(~found)
+            going, wanted, place = going[on], wanted[on], (place[on] + 1) & np.int64(self._mask)
+        self.rows += count
+        self._held += int(np.count_nonzero(fresh))
+        return result, fresh
+
+    def renumber(self, moved: NDArray[np.int32]) -> None:
+        """Give every key the row `moved[its row]` ([rows]), forgetting those where it is -1; rows go on after the last."""
+        held = np.flatnonzero(self._keys != _EMPTY)
+        values = moved[self._values[held]]
+        staying = values >= 0
+        self._refill(self._keys[held][staying], values[staying], len(self._keys))
+        self.rows = int(values.max(initial=-1)) + 1
+
+    def _grow(self, wanted: int) -> None:
+        held = np.flatnonzero(self._keys != _EMPTY)
+        places = len(self._keys)
+        while places < wanted * 3:
+            places *= 2
+        self._refill(self._keys[held], self._values[held], places)
+
+    def _refill(self, keys: NDArray[np.uint64], values: NDArray[np.int32], places: int) -> None:
+        self._allocate(places)
+        self._held = len(keys)
+        place = (keys & self._mask).view(np.int64)
+        while len(keys):
+            empty = self._keys[place] == _EMPTY
+            self._keys[place[empty]] = keys[empty]
+            won = self._keys[place] == keys
+            self._values[place[won]] = values[won]
+            on = np.flatnonzero(~won)
+            keys, values, place = keys[on], values[on], (place[on] + 1) & np.int64(self._mask)

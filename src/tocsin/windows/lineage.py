@@ -1,0 +1,206 @@
+"""Spans and their parents: who is above whom in a trace, for inheritance and against counting a call twice.
+
+Spans arrive in any order, children mostly first, so facts are kept for a while (two generations of a minute of event
+time) and questions that only a later span can answer are left as marks on the span id that is awaited.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.model.batch import SpanClass
+from tocsin.windows.index import KeyIndex
+
+__all__ = ["Lineage"]
+
+_GENERATION_NS = 60_000_000_000
+_GENERATION_ROWS = 1_000_000
+_MAX_DEPTH = 64
+
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.intp]
+
+
+class Lineage:
+    """Span facts by span key (mixed trace and span id); `labels` are those that may be inherited."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self._old = KeyIndex()
+        self._new = KeyIndex()
+        self._split = 0
+        self._started = 0
+        self._parent = np.zeros(1024, np.uint64)
+        self._class = np.zeros(1024, np.uint8)
+        self._texts = {label: np.full(1024, None, object) for label in self.labels}
+        self._nested = _Marks()
+        self._calls = _Marks()
+
+    def extend(self, labels: Sequence[str]) -> None:
+        """Remember more labels from now on."""
+        self.labels += tuple(labels)
+        self._texts |= {label: np.full(len(self._parent), None, object) for label in labels}
+
+    def add(
+        self,
+        keys: Keys,
+        parents: Keys,
+        classes: NDArray[np.uint8],
+        texts: dict[str, NDArray[np.object_]],
+        now: int,
+    ) -> None:
+        """Remember spans; `parents` is 0 for a root, `texts` [n] str or None per label."""
+        self._rotate(now)
+        rows, _ = self._new.find_or_insert(keys)
+        self._reserve(self._split + self._new.rows)
+        place = rows.astype(np.intp) + self._split
+        self._parent[place] = parents
+        self._class[place] = classes
+        for label in self.labels:
+            self._texts[label][place] = texts[label]
+
+    def _reserve(self, rows: int) -> None:
+        size = len(self._parent)
+        if rows <= size:
+            return
+        while size < rows:
+            size *= 2
+        self._parent = np.concatenate([self._parent, np.zeros(size - len(self._parent), np.uint64)])
+        self._class = np.concatenate([self._class, np.zeros(size - len(self._class), np.uint8)])
+        for label, held in self._texts.items():
+            self._texts[label] = np.concatenate([held, np.full(size - len(held), None, object)])
+
+    def _rotate(self, now: int) -> None:
+        if now < self._started + _GENERATION_NS and self._new.rows < _GENERATION_ROWS:
+            return
+        kept = slice(self._split, self._split + self._new.rows)
+        self._parent, self._class = self._parent[kept].copy(), self._class[kept].copy()
+        self._texts = {label: held[kept].copy() for label, held in self._texts.items()}
+        self._old, self._new = self._new, KeyIndex()
+        self._split = self._old.rows
+        self._reserve(max(1024, self._split))
+        self._started = now
+        self._nested.rotate()
+        self._calls.rotate()
+
+    def _find(self, keys: Keys) -> Rows:
+        """Return [n] rows of facts, -1 where a span is not known."""
+        rows = self._new.find(keys).astype(np.intp)
+        found = rows >= 0
+        rows[found] += self._split
+        if self._split and not found.all():
+            missing = np.flatnonzero(~found)
+            rows[missing] = self._old.find(keys[missing])
+        return rows
+
+    def inherited(self, parents: Keys, label: str) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
+        """Return [n] the label of the nearest ancestor that has it (None: none known), and [n] whether the chain is
+        known up to the root.
+        """
+        texts = np.full(len(parents), None, object)
+        whole = parents == 0
+        going = np.flatnonzero(~whole)
+        above = parents[going]
+        for _ in range(_MAX_DEPTH):
+            if not len(going):
+                break
+            rows = self._find(above)
+            known = rows >= 0
+            going, rows = going[known], rows[known]
+            found = self._texts[label][rows]
+            texts[going] = found
+            above = self._parent[rows]
+            on = found == None  # noqa: E711  # elementwise
+            whole[going[on & (above == 0)]] = True
+            on &= above != 0
+            going, above = going[on], above[on]
+        return texts, whole
+
+    def repeated_calls(self, keys: Keys, parents: Keys, classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Return [n] which model-call spans stand for a call that another span stands for, above or below them.
+
+        Two instrumentations that nest write two spans for one call. Within a batch the inner one counts, else the one
+        that came first. The search upwards stops at agents and tools: a call that a tool makes is another call.
+        To be asked after `add`, once per span.
+        """
+        repeated = np.zeros(len(keys), np.bool_)
+        is_call = (classes == SpanClass.LLM) | (classes == SpanClass.EMBEDDINGS)
+        below = self._nested.found(keys)
+        repeated[is_call & below] = True
+        is_glue = (
+            ~is_call & (classes != SpanClass.AGENT) & (classes != SpanClass.TOOL) & (classes != SpanClass.DUPLICATE)
+        )
+        start = np.flatnonzero((is_call & ~repeated) | (is_glue & below))
+        self._climb(keys, parents, start, is_call, repeated)
+        self._mark_calls(keys, parents, classes, is_call)
+        return repeated
+
+    def _climb(
+        self, keys: Keys, parents: Keys, going: Rows, is_call: NDArray[np.bool_], repeated: NDArray[np.bool_]
+    ) -> None:
+        above = parents[going]
+        here = {
+            int(key): row for row, key in zip(np.flatnonzero(is_call).tolist(), keys[is_call].tolist(), strict=True)
+        }
+        for _ in range(_MAX_DEPTH):
+            going, above = going[above != 0], above[above != 0]
+            if not len(going):
+                return
+            rows = self._find(above)
+            unknown = rows < 0
+            self._nested.add(above[unknown])
+            going, above, rows = going[~unknown], above[~unknown], rows[~unknown]
+            found = self._class[rows]
+            outer = (found == SpanClass.LLM) | (found == SpanClass.EMBEDDINGS)
+            for row, key in zip(going[outer].tolist(), above[outer].tolist(), strict=True):
+                repeated[here.get(key, row)] = True
+            on = ~outer & (found != SpanClass.AGENT) & (found != SpanClass.TOOL)
+            going, above = going[on], self._parent[rows[on]]
+
+    def _mark_calls(self, keys: Keys, parents: Keys, classes: NDArray[np.uint8], is_call: NDArray[np.bool_]) -> None:
+        """Mark every ancestor of a model call, known or awaited, as one that has a call below it."""
+        carrying = is_call | (classes == SpanClass.USAGE)
+        carrying |= self._calls.found(keys)
+        above = np.unique(parents[carrying])
+        for _ in range(_MAX_DEPTH):
+            above = above[above != 0]
+            if len(above):
+                above = above[self._calls.add(above)]
+            if not len(above):
+                return
+            rows = self._find(above)
+            above = np.unique(self._parent[rows[rows >= 0]])
+
+    def mark_billed(self, parents: Keys) -> None:
+        """Note that spans above these parents' places have a call below them now: an agent whose own usage was counted."""
+        for key in parents[parents != 0].tolist():
+            self._calls.add(np.array([key], np.uint64))
+
+    def has_call_below(self, keys: Keys) -> NDArray[np.bool_]:
+        """Return [n] whether a model call is known below these spans: their own usage repeats it."""
+        return self._calls.found(keys)
+
+
+class _Marks:
+    """Span keys, known or awaited, for two generations."""
+
+    def __init__(self) -> None:
+        self._old = KeyIndex()
+        self._new = KeyIndex()
+
+    def rotate(self) -> None:
+        self._old, self._new = self._new, KeyIndex()
+
+    def add(self, keys: Keys) -> NDArray[np.bool_]:
+        """Add keys; return [n] which were not there."""
+        if not len(keys):
+            return np.zeros(0, np.bool_)
+        _, fresh = self._new.find_or_insert(keys)
+        return fresh & (self._old.find(keys) < 0) if len(self._old) else fresh
+
+    def found(self, keys: Keys) -> NDArray[np.bool_]:
+        if not len(self._new) and not len(self._old):
+            return np.zeros(len(keys), np.bool_)
+        found = self._new.find(keys) >= 0
+        return found | (self._old.find(keys) >= 0) if len(self._old) else found
