@@ -22,7 +22,7 @@ def alert_event(
     *,
     evidence: dict[str, Any] | None = None,
     rule: dict[str, Any] | None = None,
-    **changes: Any,
+    **changes: Any,  # noqa: ANN401  # fields of any type
 ) -> AlertEvent:
     """A firing alert, with fields of it, of its evidence and of its rule changed."""
     sample = sample_event("hook", AT)
@@ -42,12 +42,10 @@ def alert_event(
             drivers=(Driver("model", "claude-sonnet-4-5", 0.97),),
         ),
     )
-    return dataclasses.replace(
-        made, evidence=dataclasses.replace(made.evidence, **(evidence or {})), **changes
-    )
+    return dataclasses.replace(made, evidence=dataclasses.replace(made.evidence, **(evidence or {})), **changes)
 
 
-def rule_with(**changes: Any) -> Rule:
+def rule_with(**changes: Any) -> Rule:  # noqa: ANN401  # fields of any type
     """Cost over $25 in 5 minutes by conversation, changed."""
     base = sample_event("hook", AT).rule
     named = {
@@ -58,7 +56,11 @@ def rule_with(**changes: Any) -> Rule:
     return dataclasses.replace(base, **{**named, **changes})
 
 
-def message_of(event: AlertEvent, **addresses: str) -> Message:
+def message_of(
+    event: AlertEvent,
+    *,
+    trace_url: str = "https://jaeger.example/trace/{trace_id}",
+    public_url: str = "https://tocsin.example",
+) -> Message:
     """Its message, with trace links and links to the page."""
-    places = {"trace_url": "https://jaeger.example/trace/{trace_id}", "public_url": "https://tocsin.example"}
-    return MessageWriter(**{**places, **addresses}).message_of(event)
+    return MessageWriter(trace_url=trace_url, public_url=public_url).message_of(event)

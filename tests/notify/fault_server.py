@@ -48,16 +48,14 @@ class Received:
     body: bytes
 
     @property
-    def json(self) -> Any:
+    def json(self) -> Any:  # noqa: ANN401  # as json.loads gives it
         return json.loads(self.body)
 
 
 class FaultServer:
     """Answers with `replies` in turn, then with `default`."""
 
-    def __init__(
-        self, *replies: Reply, default: Reply | None = None, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, *replies: Reply, default: Reply | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.replies = list(replies)
         self.default = default or Reply()
         self.received: list[Received] = []
@@ -107,8 +105,7 @@ class FaultServer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = head[0].split(" ", 2)
         headers = {
-            name.strip().lower(): value.strip()
-            for name, _, value in (line.partition(":") for line in head[1:] if line)
+            name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.received.append(Received(method, path, headers, body))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 __all__ = ["CERT", "BrokenMailServer", "Mail", "MailServer", "server_tls"]
 
@@ -44,9 +44,7 @@ class Mail:
 class MailServer:
     """Takes mail; refuses recipients with the code that `refusals` has for them."""
 
-    def __init__(
-        self, *, tls: str = "none", login: tuple[str, str] | None = None, data_answer: str = ""
-    ) -> None:
+    def __init__(self, *, tls: str = "none", login: tuple[str, str] | None = None, data_answer: str = "") -> None:
         self.mails: list[Mail] = []
         self.refusals: dict[str, str] = {}
         self.data_answer = data_answer
@@ -91,11 +89,11 @@ class MailServer:
         return protocol
 
     def _authenticate(
-        self, server: Any, session: Session, envelope: Envelope, mechanism: str, data: Any
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
     ) -> AuthResult:
         given = data.login.decode(), data.password.decode()
         session.login_name = given[0]  # type: ignore[attr-defined]
-        return AuthResult(success=given == self._login)
+        return AuthResult(success=given == self._login, handled=False)
 
     async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]

@@ -8,9 +8,7 @@ from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.notify.backlog import Backlog, Pending
 
 
-def pending(
-    transition: Transition = Transition.FIRING, *, alert: str | None = None, due: float = 0.0
-) -> Pending:
+def pending(transition: Transition = Transition.FIRING, *, alert: str | None = None, due: float = 0.0) -> Pending:
     event: AlertEvent = alert_event(transition)
     if alert is not None:
         event = dataclasses.replace(event, alert_id=alert)

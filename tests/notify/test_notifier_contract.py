@@ -45,10 +45,8 @@ def keys_of(kind: str, port: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def notifier_of(kind: str, port: int, *, timeout: str = "5s", **more: Any) -> AsyncIterator[Notifier]:
-    config = CONFIG.validate_python(
-        {**keys_of(kind, port), "timeout": timeout, "allow_private": True, **more}
-    )
+async def notifier_of(kind: str, port: int, *, timeout: str = "5s", **more: Any) -> AsyncIterator[Notifier]:  # noqa: ASYNC109, ANN401  # a key of the configuration, and others
+    config = CONFIG.validate_python({**keys_of(kind, port), "timeout": timeout, "allow_private": True, **more})
     built = config.build(Network())
     try:
         yield built
@@ -114,11 +112,13 @@ async def test_a_hanging_http_receiver_costs_no_more_than_the_timeout(kind: str)
 
 
 @pytest.mark.parametrize(("fault", "timeout"), [("hang", "150ms"), ("reset", "5s"), ("busy", "5s")])
-async def test_a_broken_mail_server_may_work_later(fault: str, timeout: str) -> None:
-    async with BrokenMailServer(fault) as server, asyncio.timeout(5):
-        async with notifier_of("email", server.port, timeout=timeout) as notifier:
-            error = await failure_of(notifier)
-        assert error.retryable
+async def test_a_broken_mail_server_may_work_later(fault: str, timeout: str) -> None:  # noqa: ASYNC109  # a key of the configuration
+    async with (
+        BrokenMailServer(fault) as server,
+        asyncio.timeout(5),
+        notifier_of("email", server.port, timeout=timeout) as notifier,
+    ):
+        assert (await failure_of(notifier)).retryable
 
 
 @pytest.mark.parametrize("kind", HTTP_KINDS)
@@ -172,7 +172,7 @@ async def test_a_redirect_is_final_and_not_followed(kind: str, status: int) -> N
         assert target.received == []
 
 
-@pytest.mark.parametrize("kind", ("webhook", "slack_webhook", "pagerduty"))
+@pytest.mark.parametrize("kind", ["webhook", "slack_webhook", "pagerduty"])
 async def test_an_endless_answer_is_read_no_further_than_the_limit(kind: str) -> None:
     reply = Reply(body=b"x" * 65_536, mode=Mode.ENDLESS)
     async with FaultServer(default=reply) as server, notifier_of(kind, server.port) as notifier:
@@ -183,11 +183,9 @@ async def test_an_endless_answer_is_read_no_further_than_the_limit(kind: str) ->
         assert server.sent_bytes < MAX_ANSWER + 16 * 1024 * 1024
 
 
-@pytest.mark.parametrize("kind", ("webhook", "slack_webhook", "pagerduty"))
+@pytest.mark.parametrize("kind", ["webhook", "slack_webhook", "pagerduty"])
 @pytest.mark.parametrize("mode", [Mode.STALL, Mode.TRUNCATE])
-async def test_a_receiver_that_took_it_and_dawdles_over_its_answer_does_not_get_it_again(
-    kind: str, mode: Mode
-) -> None:
+async def test_a_receiver_that_took_it_and_dawdles_over_its_answer_does_not_get_it_again(kind: str, mode: Mode) -> None:
     async with FaultServer(default=Reply(mode=mode)) as server:
         async with notifier_of(kind, server.port, timeout="200ms") as notifier, asyncio.timeout(5):
             answer = await notifier.send(message_of(alert_event()), Attempt(AT))
@@ -196,9 +194,12 @@ async def test_a_receiver_that_took_it_and_dawdles_over_its_answer_does_not_get_
 
 @pytest.mark.parametrize("mode", [Mode.STALL, Mode.TRUNCATE])
 async def test_an_answer_whose_body_decides_must_be_whole(mode: Mode) -> None:
-    async with FaultServer(default=Reply(mode=mode)) as server:
-        async with notifier_of("slack_bot", server.port, timeout="200ms") as notifier, asyncio.timeout(5):
-            assert (await failure_of(notifier)).retryable
+    async with (
+        FaultServer(default=Reply(mode=mode)) as server,
+        notifier_of("slack_bot", server.port, timeout="200ms") as notifier,
+        asyncio.timeout(5),
+    ):
+        assert (await failure_of(notifier)).retryable
 
 
 @pytest.mark.parametrize("kind", NETWORK_KINDS)
@@ -226,7 +227,7 @@ async def test_a_receiver_that_recovers_gets_the_same_message(kind: str) -> None
         assert first.body == last.body
 
 
-@pytest.mark.parametrize("kind", (*NETWORK_KINDS, "log"))
+@pytest.mark.parametrize("kind", [*NETWORK_KINDS, "log"])
 async def test_attribute_values_never_reach_a_header_or_another_line(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -130,9 +130,7 @@ def test_backoff_is_exponential_fully_jittered_and_capped() -> None:
 async def test_retry_after_holds_back_everything_for_that_receiver() -> None:
     async with scene() as it:
         busy = Scripted(
-            lambda _event, number: (
-                DeliveryError("429", retryable=True, retry_after=120) if number == 1 else None
-            )
+            lambda _event, number: DeliveryError("429", retryable=True, retry_after=120) if number == 1 else None
         )
         await it.contact(hook=busy)
         await it.publish(alert_event())
@@ -146,9 +144,7 @@ async def test_retry_after_holds_back_everything_for_that_receiver() -> None:
 async def test_an_absurd_retry_after_is_cut_to_an_hour() -> None:
     async with scene() as it:
         hostile = Scripted(
-            lambda _event, number: (
-                DeliveryError("429", retryable=True, retry_after=1e9) if number == 1 else None
-            )
+            lambda _event, number: DeliveryError("429", retryable=True, retry_after=1e9) if number == 1 else None
         )
         await it.contact(hook=hostile)
         await it.publish(alert_event())
@@ -224,9 +220,7 @@ async def test_who_was_told_of_an_alert_hears_of_its_end_also_when_it_fell_below
         pager = Scripted()
         await it.contact(pager=(pager, {"min_severity": "high"}))
         fired = alert_event(notify=("pager",), severity=Severity.CRITICAL)
-        eased = update_of(
-            fired, Transition.FIRING, severity=Severity.MEDIUM, escalated_from=Severity.CRITICAL
-        )
+        eased = update_of(fired, Transition.FIRING, severity=Severity.MEDIUM, escalated_from=Severity.CRITICAL)
         resolved = update_of(fired, Transition.RESOLVED, severity=Severity.MEDIUM)
         await it.publish(fired, eased, resolved)
         assert pager.taken == [fired, eased, resolved]
@@ -407,6 +401,6 @@ async def test_a_notifier_that_ignores_its_own_timeout_is_cut_off(monkeypatch: p
         event = alert_event()
         it.outbox.publish(event)
         async with asyncio.timeout(5):
-            while not it.observer.failures:
+            while not it.observer.failures:  # noqa: ASYNC110  # real time, and no event tells of it
                 await asyncio.sleep(0.005)
         assert it.observer.failures == [("hook", event.id, True)]

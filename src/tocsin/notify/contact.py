@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
 from urllib.parse import urlsplit
 
+import httpx2
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from tocsin.errors import ConfigError
@@ -86,9 +87,7 @@ def _rate(value: object) -> Rate | None:
         return value
     found = _RATE.fullmatch(str(value).strip())
     if found is None or int(found[1]) == 0:
-        raise ValueError(
-            f"{value!r} is no rate; write how many at most in which time, like 30/m, 5/s or 100/h"
-        )
+        raise ValueError(f"{value!r} is no rate; write how many at most in which time, like 30/m, 5/s or 100/h")
     return Rate(min(int(found[1]), _MAX_RATE), _SECONDS[found[2][0]])
 
 
@@ -102,10 +101,11 @@ def checked_url(url: str) -> str:
         raise ValueError("an address has no spaces or control characters")
     try:
         parts = urlsplit(url)
+        host = httpx2.URL(url).host  # the client's own reading must agree that there is something to read
         port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
+    except (ValueError, httpx2.InvalidURL):
         raise ValueError("the address can't be read; write it like https://hooks.example.com/path") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_fine:
+    if parts.scheme not in ("http", "https") or not parts.hostname or not host or not port_is_fine:
         raise ValueError("write the whole address, like https://hooks.example.com/path")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address holds no user or password; put them in headers: {Authorization: …}")

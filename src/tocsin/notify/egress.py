@@ -137,9 +137,7 @@ class Network:
             try:
                 address = ip_address(text.partition("%")[0])
             except ValueError as error:
-                raise DeliveryError(
-                    f"{host}: the resolver gave {text!r}, no address", retryable=True
-                ) from error
+                raise DeliveryError(f"{host}: the resolver gave {text!r}, no address", retryable=True) from error
             if name := refusal_of(address, allow_private=allowed):
                 raise DeliveryError(_refused(host, address, name), retryable=False)
             judged.append(text)

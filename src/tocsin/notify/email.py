@@ -49,9 +49,7 @@ _PORTS = {TlsMode.STARTTLS: 587, TlsMode.TLS: 465, TlsMode.NONE: 25}
 
 def _addresses_in(text: str) -> Iterator[Address]:
     if not text.isascii() or not text.isprintable():
-        raise ValueError(
-            "mail addresses are ASCII without line breaks; write a domain of other letters as xn--…"
-        )
+        raise ValueError("mail addresses are ASCII without line breaks; write a domain of other letters as xn--…")
     for name, spec in getaddresses([text]):
         if not spec and not name:
             continue
@@ -60,9 +58,7 @@ def _addresses_in(text: str) -> Iterator[Address]:
         except (HeaderParseError, ValueError, IndexError):
             address = None
         if address is None or not address.username or "." not in f"{address.domain}." or not address.domain:
-            raise ValueError(
-                f"{clean(spec or text, 80)!r} is no mail address; write it like oncall@example.com"
-            )
+            raise ValueError(f"{clean(spec or text, 80)!r} is no mail address; write it like oncall@example.com")
         yield address
 
 
@@ -133,23 +129,22 @@ class Email:
         self._writer = MailWriter(sender, recipients)
         self._sender = sender.addr_spec
         self._recipients = [address.addr_spec for address in recipients]
-        self._tls = (
-            None if config.tls is TlsMode.NONE else tls_from(config.ca_file) or ssl.create_default_context()
-        )
+        self._tls = None if config.tls is TlsMode.NONE else tls_from(config.ca_file) or ssl.create_default_context()
         self._settled: OrderedDict[str, dict[str, str]] = OrderedDict()
         """event id -> recipient -> `` (taken), or why it is refused for good."""
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """Send the mail to every recipient who did not get it yet."""
         config = self._config
-        mail = self._writer.mail_of(message, attempt)
+        # Folding headers and encoding parts takes milliseconds, which belong to no event loop.
+        mail = await asyncio.to_thread(lambda: self._writer.mail_of(message, attempt).as_bytes())
         settled = self._settled.setdefault(message.event.id, {})
         if len(self._settled) > _REMEMBERED:
             self._settled.popitem(last=False)
         open_ones = [one for one in self._recipients if one not in settled]
         try:
             async with asyncio.timeout(config.timeout.total_seconds()):
-                refused, said = await self._transmit(mail.as_bytes(), open_ones)
+                refused, said = await self._transmit(mail, open_ones)
         except TimeoutError as error:
             text = f"{config.host}: no answer within {config.timeout.total_seconds():g} s"
             raise DeliveryError(text, retryable=True) from error
@@ -167,7 +162,7 @@ class Email:
         config = self._config
         port = config.port or _PORTS[config.tls]
         sock = await self._network.connect(config.host, port, allow_private=config.allow_private)
-        client = aiosmtplib.SMTP(
+        client = _Client(
             hostname=config.host,
             sock=sock,
             use_tls=config.tls is TlsMode.TLS,
@@ -221,14 +216,23 @@ class Email:
         if isinstance(error, aiosmtplib.SMTPResponseException):
             # 4yz is for now, 5yz for good (RFC 5321, 4.2.1).
             final = 500 <= error.code < 600
-            return DeliveryError(
-                f"{host} answered {error.code} {clean(error.message, 200)}", retryable=not final
-            )
+            return DeliveryError(f"{host} answered {error.code} {clean(error.message, 200)}", retryable=not final)
         cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
             text = f"{host}: its certificate is not trusted ({clean(cause.verify_message)}); see ca_file"
             return DeliveryError(text, retryable=True)
         return DeliveryError(f"{host}: {clean(str(error) or type(error).__name__, 200)}", retryable=True)
+
+
+class _Client(aiosmtplib.SMTP):
+    """Ends at once: a graceful end of TLS waits for a server that may not answer."""
+
+    def close(self) -> None:
+        """Abort the connection."""
+        transport = self.transport
+        super().close()
+        if transport is not None:
+            transport.abort()  # type: ignore[attr-defined]  # declared as the base of what it is
 
 
 async def _farewell(client: aiosmtplib.SMTP) -> None:
@@ -246,6 +250,4 @@ def _own_name() -> str:
     RFC 5321 takes an address literal for unknown.
     """
     name = socket.gethostname()
-    return (
-        name if "." in name and name.isascii() and name.isprintable() and " " not in name else "[127.0.0.1]"
-    )
+    return name if "." in name and name.isascii() and name.isprintable() and " " not in name else "[127.0.0.1]"

@@ -111,7 +111,5 @@ def _notes(message: Message, attempt: Attempt) -> str:
     if late > _LATE_NS and message.event.transition is not Transition.TEST:
         notes.append(f"Sent {duration(late // 1_000_000_000)} after it was detected.")
     if attempt.merged:
-        notes.append(
-            f"Stands for {attempt.merged} earlier updates of this alert, held back by the rate limit."
-        )
+        notes.append(f"Stands for {attempt.merged} earlier updates of this alert, held back by the rate limit.")
     return " ".join(notes)

@@ -82,9 +82,7 @@ class HttpSender:
                 await self._exchange(url, content, headers, answer)
         except TimeoutError as error:
             if needs_body or answer.status is None:
-                raise DeliveryError(
-                    f"{host}: no answer within {self._timeout:g} s", retryable=True
-                ) from error
+                raise DeliveryError(f"{host}: no answer within {self._timeout:g} s", retryable=True) from error
         except _NETWORK_ERRORS as error:
             if needs_body or answer.status is None:
                 raise DeliveryError(f"{host}: {_said(error)}", retryable=True) from error
@@ -102,9 +100,7 @@ class HttpSender:
         """Close the connections that are kept."""
         await self._client.aclose()
 
-    async def _exchange(
-        self, url: str, content: bytes, headers: Mapping[str, str], answer: "_Partial"
-    ) -> None:
+    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str], answer: "_Partial") -> None:
         async with self._client.stream("POST", url, content=content, headers=dict(headers)) as response:
             answer.status = response.status_code
             answer.headers = dict(response.headers)
@@ -131,9 +127,7 @@ def error_of(answer: HttpAnswer, host: str, now_ns: int) -> DeliveryError | None
         return None
     said = f"{host} answered {status}" + (f": {answer.excerpt}" if answer.excerpt else "")
     if 300 <= status < 400:
-        return DeliveryError(
-            f"{said} (redirects are not followed; configure the final address)", retryable=False
-        )
+        return DeliveryError(f"{said} (redirects are not followed; configure the final address)", retryable=False)
     retryable = status in _RETRYABLE or status >= 500
     return DeliveryError(said, retryable=retryable, retry_after=retry_after_of(answer.headers, now_ns))
 
@@ -221,9 +215,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         response = await self._pool.handle_async_request(
             httpcore2.Request(
                 method=request.method,
-                url=httpcore2.URL(
-                    scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
-                ),
+                url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
                 headers=request.headers.raw,
                 content=request.stream,
                 extensions=request.extensions,
@@ -268,10 +260,9 @@ _NETWORK_ERRORS = (
 
 def _said(error: BaseException) -> str:
     """Return the cause in words; httpcore2 wraps the operating system's error in its own."""
-    cause = error.__cause__
-    while cause is not None and cause.__cause__ is not None:
-        cause = cause.__cause__
-    origin = cause or error
+    origin = error
+    while isinstance(inner := origin.__cause__ or next(iter(origin.args), None), BaseException):
+        origin = inner
     if isinstance(origin, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({clean(origin.verify_message)}); see ca_file"
     if isinstance(origin, OSError) and origin.strerror:

@@ -25,9 +25,7 @@ def _not_later(value: object) -> object:
 
 
 AnyContact = Annotated[
-    Annotated[
-        WebhookConfig | SlackConfig | PagerDutyConfig | EmailConfig | LogConfig, Field(discriminator="type")
-    ],
+    Annotated[WebhookConfig | SlackConfig | PagerDutyConfig | EmailConfig | LogConfig, Field(discriminator="type")],
     BeforeValidator(_not_later),
 ]
 """What a user may write under `contact_points:`."""

@@ -158,9 +158,7 @@ class Lane:
 
         Else an incident stays open.
         """
-        reached = max(
-            event.severity.rank, event.escalated_from.rank if event.escalated_from is not None else 0
-        )
+        reached = max(event.severity.rank, event.escalated_from.rank if event.escalated_from is not None else 0)
         severe = reached >= self.config.min_severity.rank or event.transition is Transition.TEST
         known = event.alert_id in self._told
         if event.transition is Transition.RESOLVED:
@@ -235,9 +233,7 @@ class Lane:
         self._note(item, Outcome.DELIVERED, attempt, seconds, f"{answer.status} {answer.excerpt}".strip())
         self._shared.observer.delivered(self.name, seconds, item.event)
         if attempt.number > 1:
-            _logger.info(
-                "contact point %s: event %s delivered by attempt %d", self.name, item.event.id, attempt.number
-            )
+            _logger.info("contact point %s: event %s delivered by attempt %d", self.name, item.event.id, attempt.number)
 
     def _failed(self, item: Pending, attempt: Attempt, error: DeliveryError, seconds: float) -> None:
         shared, limits = self._shared, self._shared.limits
@@ -301,14 +297,10 @@ class Lane:
             why,
         )
 
-    def _note(
-        self, item: Pending, outcome: Outcome, attempt: Attempt | None, seconds: float, text: str
-    ) -> None:
+    def _note(self, item: Pending, outcome: Outcome, attempt: Attempt | None, seconds: float, text: str) -> None:
         number = attempt.number if attempt is not None else 0
         at_ns = attempt.at_ns if attempt is not None else self._shared.clock.now_ns()
-        self._shared.history.add(
-            item.event.id, AttemptRecord(self.name, outcome, number, at_ns, seconds, text)
-        )
+        self._shared.history.add(item.event.id, AttemptRecord(self.name, outcome, number, at_ns, seconds, text))
 
     def _changed(self) -> None:
         self._shared.observer.queue_length(self.name, len(self._backlog))

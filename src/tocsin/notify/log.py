@@ -61,11 +61,7 @@ class Log:
 
 
 def _level(event: AlertEvent) -> int:
-    return (
-        logging.INFO
-        if event.transition in (Transition.RESOLVED, Transition.TEST)
-        else _LEVELS[event.severity]
-    )
+    return logging.INFO if event.transition in (Transition.RESOLVED, Transition.TEST) else _LEVELS[event.severity]
 
 
 def _trace(message: Message) -> str:

@@ -180,9 +180,7 @@ def _facts(event: AlertEvent) -> list[Fact]:
     if event.suppressed:
         found.append(Fact("Further breaches", plain_number(event.suppressed)))
     found += [
-        Fact(
-            f"Top {clean(driver.attribute, 80)}", f"{clean(driver.value)} ({percent(round(driver.share, 3))})"
-        )
+        Fact(f"Top {clean(driver.attribute, 80)}", f"{clean(driver.value)} ({percent(round(driver.share, 3))})")
         for driver in evidence.drivers[:5]
     ]
     found.append(Fact("Fired", rfc3339(event.fired_at)))

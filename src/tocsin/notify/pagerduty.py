@@ -17,7 +17,7 @@ from tocsin.notify.message import Message, rfc3339
 from tocsin.notify.wording import clean
 from tocsin.rules.rule import Severity
 
-__all__ = ["PagerDuty", "PagerDutyConfig"]
+__all__ = ["PagerDuty", "PagerDutyConfig", "trigger_of"]
 
 _SEVERITIES = {
     Severity.CRITICAL: "critical",
@@ -69,7 +69,7 @@ class PagerDuty:
         transition = message.event.transition
         answer = None
         if transition is not Transition.RESOLVED:
-            answer = await self._enqueue(_trigger(message, attempt, self._key), attempt)
+            answer = await self._enqueue(trigger_of(message, attempt, self._key), attempt)
         if transition in (Transition.RESOLVED, Transition.TEST):
             resolved = await self._enqueue(_resolve(message, self._key), attempt)
             answer = answer or resolved
@@ -92,7 +92,8 @@ def _resolve(message: Message, key: str) -> bytes:
     )
 
 
-def _trigger(message: Message, attempt: Attempt, key: str) -> bytes:
+def trigger_of(message: Message, attempt: Attempt, key: str) -> bytes:
+    """Return the body of a trigger; details are left out where they would not fit."""
     event = message.event
     details: dict[str, object] = {fact.label: fact.text for fact in message.facts}
     details["Detection to notification"] = f"{max(0, attempt.at_ns - event.detected_at) / 1e6:.1f} ms"

@@ -60,9 +60,7 @@ def default_summary(event: AlertEvent) -> str:
     """Return the sentence for any transition of an alert."""
     match event.transition:
         case Transition.TEST:
-            return (
-                "Test notification: this contact point works. A real alert says here who broke which limit."
-            )
+            return "Test notification: this contact point works. A real alert says here who broke which limit."
         case Transition.RESOLVED:
             return _resolved(event)
         case Transition.REMINDER:

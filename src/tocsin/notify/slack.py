@@ -92,9 +92,7 @@ class SlackConfig(ContactConfig):
         if self.bot_token is not None and (self.channel is None) == (self.user is None):
             raise ValueError("with bot_token give either channel or user")
         if self.webhook_url is not None and (self.channel is not None or self.user is not None):
-            raise ValueError(
-                "a webhook_url has its channel built in; take out channel and user, or use bot_token"
-            )
+            raise ValueError("a webhook_url has its channel built in; take out channel and user, or use bot_token")
         return self
 
     def build(self, network: Network) -> "SlackBot | SlackWebhook":
@@ -112,9 +110,7 @@ class SlackWebhook:
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """POST the blocks; Slack answers `ok` in plain text."""
         content = orjson.dumps(payload_of(message, attempt))
-        answer = await self._http.post(
-            self._url, content, {"content-type": "application/json; charset=utf-8"}
-        )
+        answer = await self._http.post(self._url, content, {"content-type": "application/json; charset=utf-8"})
         if error := error_of(answer, host_of(self._url), attempt.at_ns):
             raise error
         return Answer(str(answer.status), answer.excerpt)

@@ -88,9 +88,7 @@ def _traces(message: Message) -> str:
     lines = []
     for trace in message.traces:
         name = (
-            f"`{escaped(trace.trace_id)}`"
-            if trace.url is None
-            else f"<{_link(trace.url)}|{escaped(trace.trace_id)}>"
+            f"`{escaped(trace.trace_id)}`" if trace.url is None else f"<{_link(trace.url)}|{escaped(trace.trace_id)}>"
         )
         lines.append(f"{name} {escaped(trace.value)}")
     while lines and len("\n".join(["*Traces*", *lines])) > _TEXT:
@@ -104,9 +102,7 @@ def _notes(message: Message, attempt: Attempt) -> str:
     if late > _LATE_NS and message.event.transition is not Transition.TEST:
         notes.append(f"Sent {duration(late // 1_000_000_000)} after it was detected.")
     if attempt.merged:
-        notes.append(
-            f"Stands for {attempt.merged} earlier updates of this alert, held back by the rate limit."
-        )
+        notes.append(f"Stands for {attempt.merged} earlier updates of this alert, held back by the rate limit.")
     return " ".join(notes)
 
 

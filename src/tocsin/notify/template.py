@@ -67,9 +67,7 @@ def render_url(template: str, variables: Mapping[str, object]) -> str:
     """
     url = _rendered(template, {name: _quoted(value) for name, value in variables.items()}, urls=True).strip()
     if len(url) > _MAX_URL or url != wording.clean(url, _MAX_URL) or " " in url:
-        raise TemplateError(
-            f"the address is longer than {_MAX_URL} characters or has spaces or control characters"
-        )
+        raise TemplateError(f"the address is longer than {_MAX_URL} characters or has spaces or control characters")
     try:
         parts = urlsplit(url)
     except ValueError as error:

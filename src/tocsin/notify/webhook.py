@@ -45,12 +45,8 @@ def _checked_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
             raise ValueError(f"{name!r} is no header name")
         if name.lower() in _OURS or name.lower().startswith(("webhook-", "tocsin-")):
             raise ValueError(f"{name} is set by Tocsin itself; take it out")
-        if not all(
-            char == "\t" or (char.isprintable() and ord(char) <= _LATIN) for char in value.get_secret_value()
-        ):
-            raise ValueError(
-                f"the value of header {name} has line breaks, control characters or non-Latin text"
-            )
+        if not all(char == "\t" or (char.isprintable() and ord(char) <= _LATIN) for char in value.get_secret_value()):
+            raise ValueError(f"the value of header {name} has line breaks, control characters or non-Latin text")
     return headers
 
 
@@ -90,9 +86,7 @@ class Webhook:
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """POST the body; any 2xx is a delivery."""
         content = orjson.dumps(message.body)
-        answer = await self._http.post(
-            self._url, content, self._headers | self._signed(message, attempt, content)
-        )
+        answer = await self._http.post(self._url, content, self._headers | self._signed(message, attempt, content))
         if error := error_of(answer, host_of(self._url), attempt.at_ns):
             raise error
         return Answer(str(answer.status), answer.excerpt)
