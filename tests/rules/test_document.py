@@ -103,6 +103,11 @@ def test_every_key_and_value_has_its_place() -> None:
     assert places[("a", 0, "missing"), False] == "f.yaml:2:5: "
 
 
+def test_an_alias_that_is_used_twice_has_the_place_of_the_key_that_was_meant() -> None:
+    document, _ = parse("a: &x 1\nb: *x\nc: *x\n", "f.yaml")
+    assert str(document.problem(Mistake(("c",), "", at_key=True))) == "f.yaml:3:1: "
+
+
 @pytest.mark.parametrize(
     ("text", "problems"),
     [

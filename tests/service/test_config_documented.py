@@ -144,7 +144,7 @@ def test_the_example_needs_nothing_and_has_the_first_rules_that_people_want() ->
     assert all(contact.type == "log" for contact in loaded.configuration.contact_points.values())
     rules = {rule.name: rule for rule in loaded.rules}
     runaway = rules["runaway-conversation"]
-    assert (runaway.metric, runaway.window_ns, runaway.levels[0].threshold) == (Metric.COST, 300 * 10**9, 25)
+    assert (runaway.metric, runaway.window_ns, str(runaway.levels[0].threshold)) == (Metric.COST, 300 * 10**9, "25")
     assert rules["expensive-trace"].scope is Scope.TRACE
     assert str(rules["expensive-trace"].levels[0].threshold) == "0.5"
     assert rules["slow-trace"].levels[0].threshold == 3000

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tocsin.errors import ConfigError
+from tocsin.service.config import needs_restart
 from tocsin.service.loading import Loaded, Loader, load, load_text
 
 RULE = "rules:\n- {name: r, metric: cost, condition: gt, threshold: 1%s}\n"
@@ -187,3 +188,26 @@ def test_a_directory_or_device_is_no_configuration(tmp_path: Path) -> None:
         load(tmp_path)
     with pytest.raises(ConfigError, match="not a regular file"):
         load(Path("/dev/zero"))
+
+
+def test_brackets_in_a_directorys_name_are_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "a[b]*"
+    folder.mkdir()
+    (folder / "c.yaml").write_text("rule_files: ['*.yaml']\n")
+    (folder / "r.yaml").write_text(RULE % "")
+    assert [rule.name for rule in load(folder / "c.yaml").rules] == ["r"]
+
+
+def test_what_needs_a_restart_is_named() -> None:
+    old = loaded("api: {endpoint: 127.0.0.1:1}\nlog: {level: info}\n").configuration
+    new = loaded(
+        "api: {endpoint: 127.0.0.1:2}\nstorage: {directory: x}\nreceivers: {otlp: {grpc: {read_timeout: 5s}, http: null}}\n"
+        "log: {level: debug}\ntrace_url: https://x.example/{trace_id}\n"
+    ).configuration
+    assert needs_restart(old, new) == (
+        "receivers.otlp.grpc.read_timeout",
+        "receivers.otlp.http",
+        "api.endpoint",
+        "storage.directory",
+    )
+    assert needs_restart(old, old) == ()

@@ -231,6 +231,24 @@ async def test_secrets_are_watched_too(tmp_path: Path) -> None:
         assert "no such file" in await follower.problem()
 
 
+async def test_a_missing_secret_of_a_rule_file_is_waited_for(tmp_path: Path) -> None:
+    main = tmp_path / "config.yaml"
+    main.write_text("rule_files: [team.yaml]\n")
+    (tmp_path / "team.yaml").write_text(rules("a").replace("}", ", description: '${file:text}'}"))
+    with pytest.raises(ConfigError):
+        Watcher(main, environ={}).load()
+    (tmp_path / "text").write_text("x")
+    async with Follower(main) as follower:
+        (tmp_path / "text").unlink()
+        assert "no such file" in await follower.problem()
+        main.write_text("# another\nrule_files: [team.yaml]\n")
+        assert "no such file" in await follower.problem()
+        (tmp_path / "text").write_text("y")
+        found = await follower.change()
+        assert isinstance(found, Loaded)
+        assert found.rules[0].description == "y"
+
+
 async def test_asking_for_a_reload_tells_even_if_nothing_changed(main: Path) -> None:
     async with Follower(main) as follower:
         await follower.stays_quiet()

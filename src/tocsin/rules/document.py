@@ -120,28 +120,33 @@ class Document:
     root: Node = field(default_factory=lambda: Node(1, 1))
     secrets: set[str] = field(default_factory=set)
     """Everything that was put in from outside."""
+    is_whole: bool = True
+    """Nothing in it refers to the outside: the same text is the same document."""
 
     def at(self, path: KeyPath) -> Node:
         """Return the deepest value on the way along `path`; keys that are not in the file are passed over."""
-        return self._way(path)[-1]
+        return self._find(path)[0]
 
     def problem(self, mistake: Mistake) -> Problem:
         """Return a mistake with its line and column, and without secrets."""
-        way = self._way(mistake.path)
-        node = way[-1]
-        line, column = node.line, node.column
-        if mistake.at_key and len(way) > 1 and (entries := way[-2].entries) is not None:
-            line, column = next(at for at, value in entries.values() if value is node)
+        node, key_place = self._find(mistake.path)
+        line, column = key_place if mistake.at_key else (node.line, node.column)
         text = hide(mistake.text, node.secrets, here=bool(node.secrets))
         return Problem(self.file, line, column, hide(text, self.secrets, here=False))
 
-    def _way(self, path: KeyPath) -> list[Node]:
-        way = [self.root]
+    def _find(self, path: KeyPath) -> tuple[Node, tuple[int, int]]:
+        """The deepest value on the way, and the place of its key: its own where it has none."""
+        node = self.root
+        place = node.line, node.column
         for key in path:
-            node = way[-1].child(key)
-            if node is not None:
-                way.append(node)
-        return way
+            child = node.child(key)
+            if child is None:
+                continue
+            place = child.line, child.column
+            if node.entries is not None and isinstance(key, str):
+                place = node.entries[key][0]
+            node = child
+        return node, place
 
 
 def parse(
@@ -310,6 +315,8 @@ class _Composer:
         return text
 
     def _fill_substituted(self, node: Node, substitution: Substitution) -> None:
+        if substitution.text != node.value or substitution.secrets or substitution.problems:
+            self.document.is_whole = False
         node.value = substitution.text
         node.secrets = substitution.secrets
         self.document.secrets.update(substitution.secrets)

@@ -3,6 +3,7 @@
 Text only: nothing is opened but the files, nothing is started, no name is resolved.
 """
 
+import glob
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -218,7 +219,8 @@ class Loader:
             wild = any(char in pattern for char in "*?[")
             path = self._path.parent / pattern
             try:
-                matching = self.reading.matching(str(path), MAX_RULE_FILES) if wild else (path,)
+                absolute = os.path.join(glob.escape(str(self._path.parent)), pattern)
+                matching = self.reading.matching(absolute, MAX_RULE_FILES) if wild else (path,)
             except ReadingError as error:
                 outcome.problems.append(document.problem(Mistake(("rule_files", at), str(error))))
                 continue
@@ -239,7 +241,7 @@ class Loader:
         document = self._document(path, own)
         if document is not None:
             self._add_file_rules(document, sampling, own)
-            if not document.secrets:
+            if document.is_whole:
                 self._rule_files[path] = _RuleFile(
                     self.reading.digests[path], sampling, document, own.rules, own.problems
                 )

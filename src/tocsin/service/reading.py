@@ -27,7 +27,7 @@ class Reading:
     limits: dict[Path, int] = field(default_factory=dict)
     """File -> bytes that it may have."""
     patterns: dict[str, tuple[Path, ...]] = field(default_factory=dict)
-    """Absolute pattern -> the files that matched it, sorted."""
+    """Pattern -> the files that matched it, sorted."""
 
     def read(self, path: Path, limit: int) -> bytes:
         """Return the content of a regular file of at most `limit` bytes.
@@ -45,7 +45,7 @@ class Reading:
         return data
 
     def matching(self, pattern: str, limit: int) -> tuple[Path, ...]:
-        """Return the files that match an absolute pattern, sorted; hidden ones and directories do not.
+        """Return the files that match a pattern, sorted; hidden ones and directories do not.
 
         Raises:
             ReadingError: more than `limit` match.
