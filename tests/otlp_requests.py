@@ -1,14 +1,17 @@
-"""OTLP requests for tests: model calls as the GenAI conventions write them."""
+"""OTLP requests for tests: model calls as the GenAI conventions write them, and a plain client that sends bytes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from types import TracebackType
+from typing import Any, Self
 
+import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-__all__ = ["Call", "Value", "request_of"]
+__all__ = ["Call", "Exporter", "Value", "request_of"]
 
 Value = str | int | float | bool
 
@@ -35,9 +38,7 @@ class Call:
         return cls(**{**drawn, "end": end, **more})  # type: ignore[arg-type]  # the caller names real fields
 
 
-def request_of(
-    calls: Iterable[Call], *, resource: Mapping[str, Value] | None = None
-) -> ExportTraceServiceRequest:
+def request_of(calls: Iterable[Call], *, resource: Mapping[str, Value] | None = None) -> ExportTraceServiceRequest:
     """Return an export request with these calls."""
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
@@ -85,3 +86,28 @@ def _value(value: Value) -> AnyValue:
             return AnyValue(double_value=value)
         case str():
             return AnyValue(string_value=value)
+
+
+class Exporter:
+    """Sends serialized trace requests over one gRPC connection; a context manager."""
+
+    def __init__(self, address: str) -> None:
+        self._channel = grpc.insecure_channel(address)
+        self._export: Any = self._channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+
+    def __call__(self, request: bytes) -> bytes:
+        """Return the serialized answer.
+
+        Raises:
+            grpc.RpcError: it was refused.
+        """
+        answer: bytes = self._export(request, timeout=30)
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._channel.close()

@@ -51,15 +51,9 @@ class WebhookReceiver:
     def of(self, rule: str, event: str = "firing") -> list[Delivery]:
         """Return what was delivered for a rule."""
         with self._changed:
-            return [
-                one
-                for one in self.deliveries
-                if one.body["rule"]["name"] == rule and one.body["event"] == event
-            ]
+            return [one for one in self.deliveries if one.body["rule"]["name"] == rule and one.body["event"] == event]
 
-    def wait_for(
-        self, rule: str, event: str = "firing", *, count: int = 1, seconds: float = 10
-    ) -> list[Delivery]:
+    def wait_for(self, rule: str, event: str = "firing", *, count: int = 1, seconds: float = 10) -> list[Delivery]:
         """Wait until so many deliveries of a rule are there, and return them.
 
         Raises:
@@ -69,9 +63,7 @@ class WebhookReceiver:
         with self._changed:
             while True:
                 found = [
-                    one
-                    for one in self.deliveries
-                    if one.body["rule"]["name"] == rule and one.body["event"] == event
+                    one for one in self.deliveries if one.body["rule"]["name"] == rule and one.body["event"] == event
                 ]
                 if len(found) >= count:
                     return found

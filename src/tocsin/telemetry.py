@@ -61,9 +61,7 @@ _records = Counter(
     "tocsin_log_records_received", "Evaluation log records that arrived.", ["transport"], registry=_REGISTRY
 )
 _requests = Counter("tocsin_requests", "Export requests that were taken.", ["transport"], registry=_REGISTRY)
-_bytes = Counter(
-    "tocsin_received_bytes", "Bytes of export requests, decompressed.", ["transport"], registry=_REGISTRY
-)
+_bytes = Counter("tocsin_received_bytes", "Bytes of export requests, decompressed.", ["transport"], registry=_REGISTRY)
 _rejected = Counter("tocsin_rejected_spans", "Spans that could not be used.", ["reason"], registry=_REGISTRY)
 _flawed = Counter(
     "tocsin_refused_values",
@@ -74,9 +72,7 @@ _flawed = Counter(
 _refused = Counter(
     "tocsin_refused_requests", "Export requests that were refused as a whole.", ["reason"], registry=_REGISTRY
 )
-_internal = Counter(
-    "tocsin_internal_errors", "Defects of Tocsin itself, survived.", ["stage"], registry=_REGISTRY
-)
+_internal = Counter("tocsin_internal_errors", "Defects of Tocsin itself, survived.", ["stage"], registry=_REGISTRY)
 _detection = Histogram(
     "tocsin_detection_seconds", "From a span's arrival to the alert.", buckets=_SECONDS, registry=_REGISTRY
 )
@@ -170,12 +166,8 @@ class _Readings(Collector):
     def collect(self) -> Iterator[Metric]:
         reading = self.source()
         yield _family("tocsin_samples", "Samples that a rule counted.", "rule", reading.samples)
-        yield _family(
-            "tocsin_late_samples", "Samples older than the rule's window, not counted.", "rule", reading.late
-        )
-        yield _family(
-            "tocsin_ungrouped_samples", "Samples that never got a group's label.", "rule", reading.ungrouped
-        )
+        yield _family("tocsin_late_samples", "Samples older than the rule's window, not counted.", "rule", reading.late)
+        yield _family("tocsin_ungrouped_samples", "Samples that never got a group's label.", "rule", reading.ungrouped)
         series = GaugeMetricFamily("tocsin_series", "Series that live now.", labels=["rule"])
         for rule, number in reading.series.items():
             series.add_metric([rule], number)

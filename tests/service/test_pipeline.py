@@ -114,9 +114,7 @@ async def test_a_request_that_finds_it_idle_is_evaluated_before_offer_gives_way(
     assert engine.cost_nano == 3 * (1000 * 2500 + 100 * 10_000)
 
 
-async def test_requests_that_wait_are_evaluated_together_and_in_order(
-    pipeline: Pipeline, engine: Engine
-) -> None:
+async def test_requests_that_wait_are_evaluated_together_and_in_order(pipeline: Pipeline, engine: Engine) -> None:
     large = calls(1500, attributes={"conversation": "x" * 300})
     small = [calls(2) for _ in range(50)]
     answers = await asyncio.gather(*(offered(pipeline, some) for some in (large, *small)))
@@ -173,9 +171,7 @@ async def test_a_defect_that_one_request_meets_does_not_reach_its_neighbours(
     assert len(engine.spans) == 1503
 
 
-async def test_a_defect_of_the_engine_is_told_to_the_sender_and_survived(
-    pipeline: Pipeline, engine: Engine
-) -> None:
+async def test_a_defect_of_the_engine_is_told_to_the_sender_and_survived(pipeline: Pipeline, engine: Engine) -> None:
     engine.fails = True
     with pytest.raises(TocsinError, match="internal error"):
         await offered(pipeline, calls(1))
@@ -247,9 +243,7 @@ async def test_time_goes_on_without_spans(pipeline: Pipeline, engine: Engine) ->
         await engine.advanced.wait()
 
 
-async def test_logs_and_traces_that_wait_are_each_evaluated_together(
-    pipeline: Pipeline, engine: Engine
-) -> None:
+async def test_logs_and_traces_that_wait_are_each_evaluated_together(pipeline: Pipeline, engine: Engine) -> None:
     large = calls(1500, attributes={"conversation": "x" * 300})
     await asyncio.gather(
         offered(pipeline, large),

@@ -151,9 +151,7 @@ class Pipeline:
                 reason="in_flight_bytes",
             )
         if self._short_of_memory:
-            raise OverloadedError(
-                "the process is over limits.memory; retry later", reason="memory", retry_after=5.0
-            )
+            raise OverloadedError("the process is over limits.memory; retry later", reason="memory", retry_after=5.0)
 
     def _evaluate_now(self, offer: Offer) -> Receipt:
         begun = time.perf_counter()

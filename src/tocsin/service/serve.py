@@ -161,17 +161,18 @@ class Service:
         self.status.rule_errors = ()
 
 
-async def serve(path: Path, *, say: Callable[[str], None] = print) -> None:
+async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float | None = None) -> None:
     """Run the service on a configuration file until SIGTERM or SIGINT; SIGHUP and edits reload it.
 
     Args:
         path: the configuration file.
         say: told one line when the service is ready.
+        begun: `time.perf_counter()` when the start began; now if None.
 
     Raises:
         ConfigError: the configuration is not valid, or can't be used.
     """
-    begun = time.perf_counter()
+    begun = time.perf_counter() if begun is None else begun
     watcher = Watcher(path)
     loaded = watcher.load()
     telemetry.configure_logging(level=loaded.configuration.log.level, form=loaded.configuration.log.format)
@@ -213,9 +214,7 @@ def stages_of(loaded: Loaded, prices: PriceBook) -> Stages:
 def addresses_of(listening: Listening, api: str) -> dict[str, str]:
     """Return name -> HOST:PORT of everything that listens."""
     receivers = {"grpc": listening.grpc, "http": listening.http}
-    return {name: str(endpoint) for name, endpoint in receivers.items() if endpoint is not None} | {
-        "api": api
-    }
+    return {name: str(endpoint) for name, endpoint in receivers.items() if endpoint is not None} | {"api": api}
 
 
 def _writer_of(configuration: Configuration) -> MessageWriter:

@@ -170,9 +170,7 @@ def _receipt(reasons: Mapping[str, int]) -> Receipt:
 
 def _count(offer: Offer, size: int, reasons: Mapping[str, int]) -> None:
     traces = offer.signal is Signal.TRACES
-    telemetry.request_received(
-        transport=offer.transport, spans=size if traces else 0, records=0 if traces else size
-    )
+    telemetry.request_received(transport=offer.transport, spans=size if traces else 0, records=0 if traces else size)
     for reason, number in reasons.items():
         telemetry.spans_rejected(reason=reason, spans=number)
 
