@@ -145,6 +145,11 @@ def log_request(event: str) -> bytes:
     return request.SerializeToString()
 
 
+def unary(channel: aio.Channel, method: str) -> "aio.UnaryUnaryMultiCallable[bytes, bytes]":
+    """Return a method that takes and gives bytes."""
+    return channel.unary_unary(method)
+
+
 async def export(
     target: str,
     data: bytes,
@@ -159,9 +164,7 @@ async def export(
     """
     unlimited = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     async with aio.insecure_channel(target, options=unlimited) as channel:
-        call = channel.unary_unary(method)
-        answer: bytes = await call(data, compression=compression, timeout=30)
-        return answer
+        return await unary(channel, method)(data, compression=compression, timeout=30)
 
 
 async def refused_export(

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from grpc import aio
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from receiver_harness import LOGS, METRICS, TRACES, RecordingIntake, log_request, receiving, trace_request
+from receiver_harness import LOGS, METRICS, TRACES, RecordingIntake, log_request, receiving, trace_request, unary
 
 from benchmarks.peers import collector_path, in_ci
 from tocsin.errors import OverloadedError
@@ -94,7 +94,7 @@ async def send(endpoint: str, count: int) -> list[str]:
     """Send `count` requests with a span each through the collector; return the spans' names."""
     names = [f"span {number}" for number in range(count)]
     async with aio.insecure_channel(endpoint) as channel:
-        export = channel.unary_unary(TRACES)
+        export = unary(channel, TRACES)
         for name in names:
             await export(trace_request(name, body=100), timeout=10)
     return names
@@ -112,7 +112,7 @@ async def test_what_the_collector_forwards_arrives_once(kind: str, tmp_path: Pat
         async with collector(exporter_to(kind, tocsin.grpc, tocsin.http), tmp_path) as endpoint:
             sent = await send(endpoint, 50)
             async with aio.insecure_channel(endpoint) as channel:
-                await channel.unary_unary(LOGS)(log_request("gen_ai.evaluation.result"), timeout=10)
+                await unary(channel, LOGS)(log_request("gen_ai.evaluation.result"), timeout=10)
             await arrived(tocsin.intake, len(sent))
         assert sorted(tocsin.intake.span_names) == sorted(sent)
         assert [each for each, _, _ in tocsin.intake.offers].count(Signal.LOGS) == 1
@@ -155,7 +155,7 @@ async def test_metrics_do_not_make_the_collector_retry(kind: str, tmp_path: Path
     async with receiving() as tocsin:
         async with collector(exporter_to(kind, tocsin.grpc, tocsin.http), tmp_path) as endpoint:
             async with aio.insecure_channel(endpoint) as channel:
-                await channel.unary_unary(METRICS)(metric_request(), timeout=10)
+                await unary(channel, METRICS)(metric_request(), timeout=10)
             sent = await send(endpoint, 1)
             await arrived(tocsin.intake, len(sent))
         assert tocsin.observer.requests[kind] == 2

@@ -16,7 +16,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from receiver_harness import KIB, LOGS, MIB, TRACES, RecordingIntake, log_request, receiving, trace_request
+from receiver_harness import KIB, LOGS, MIB, TRACES, RecordingIntake, log_request, receiving, trace_request, unary
 
 from tocsin.errors import OverloadedError
 from tocsin.receivers.intake import Receipt, Signal
@@ -126,7 +126,7 @@ async def test_accepted_and_refused_are_together_what_was_sent() -> None:
                 if chance.random() < 0.5:
                     packing = grpc.Compression.Gzip if is_packed else None
                     try:
-                        await channel.unary_unary(LOGS if is_log else TRACES)(data, compression=packing)
+                        await unary(channel, LOGS if is_log else TRACES)(data, compression=packing)
                     except aio.AioRpcError:
                         return None
                     return data

@@ -32,6 +32,7 @@ from receiver_harness import (
     receiving,
     refused_export,
     trace_request,
+    unary,
 )
 
 from tocsin.errors import OverloadedError
@@ -165,7 +166,7 @@ async def test_an_unknown_method_is_unimplemented_and_counted(method: str) -> No
 
 async def test_a_call_without_a_message_is_an_invalid_argument() -> None:
     async with receiving() as tocsin, aio.insecure_channel(tocsin.grpc) as channel:
-        call = channel.stream_unary(TRACES)()
+        call: aio.StreamUnaryCall[bytes, bytes] = channel.stream_unary(TRACES)()
         await call.done_writing()
         assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
         await tocsin.observer.refusal("grpc", "incomplete")
@@ -173,7 +174,7 @@ async def test_a_call_without_a_message_is_an_invalid_argument() -> None:
 
 async def test_a_call_that_never_sends_its_message_is_cut_off() -> None:
     async with receiving(read_timeout="200ms") as tocsin, aio.insecure_channel(tocsin.grpc) as channel:
-        call = channel.stream_unary(TRACES)()
+        call: aio.StreamUnaryCall[bytes, bytes] = channel.stream_unary(TRACES)()
         assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         await tocsin.observer.refusal("grpc", "timeout")
         await export(tocsin.grpc, trace_request("after"))
@@ -181,7 +182,7 @@ async def test_a_call_that_never_sends_its_message_is_cut_off() -> None:
 
 async def test_a_flood_of_metadata_is_refused_and_harms_no_other_client() -> None:
     async with receiving() as tocsin, aio.insecure_channel(tocsin.grpc) as channel:
-        call = channel.unary_unary(TRACES)(b"", metadata=[(f"x-{n}", "y" * 1000) for n in range(200)])
+        call = unary(channel, TRACES)(b"", metadata=[(f"x-{n}", "y" * 1000) for n in range(200)])
         with pytest.raises(aio.AioRpcError) as refused:
             await call
         assert refused.value.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
@@ -237,6 +238,17 @@ async def test_health_is_serving_until_the_drain_and_a_watcher_does_not_delay_it
     await channel.close()
     response = health_pb2.HealthCheckResponse
     assert seen == [response.SERVING, response.NOT_SERVING]
+
+
+async def test_a_watcher_of_an_unknown_service_is_told_so_and_does_not_delay_the_drain() -> None:
+    async with receiving(drain_seconds=20) as tocsin:
+        channel = aio.insecure_channel(tocsin.grpc)
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="x"))
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+        drained_from = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - drained_from < 5
+    assert await watch.read() is aio.EOF
+    await channel.close()
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
@@ -307,7 +319,7 @@ async def test_senders_that_leave_at_any_moment_leave_no_trace_in_the_log(caplog
         for _ in range(60):
             options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
             channel = aio.insecure_channel(tocsin.grpc, options=options)
-            calls = [channel.unary_unary(TRACES)(chance.choice(requests)) for _ in range(10)]
+            calls = [unary(channel, TRACES)(chance.choice(requests)) for _ in range(10)]
             await asyncio.sleep(chance.random() * 0.02)  # the moment of leaving is what varies
             for call in calls[:5]:
                 call.cancel()

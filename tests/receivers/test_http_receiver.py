@@ -109,7 +109,9 @@ async def test_compressed_bodies_are_opened(encoding: str, pack: Callable[[bytes
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
 @pytest.mark.parametrize("fault", ["truncated", "garbage", "trailing", "empty", "flipped"])
 async def test_a_broken_compressed_body_is_malformed(encoding: str, fault: str) -> None:
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": streamed_zstd}[encoding]
+    packers: dict[str, Callable[[bytes], bytes]]
+    packers = {"gzip": gzip.compress, "deflate": zlib.compress, "zstd": streamed_zstd}
+    pack = packers[encoding]
     whole = pack(trace_request(*(f"span {n}" for n in range(500))))
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0xFF
