@@ -1,0 +1,96 @@
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tocsin.cli.notify_test import notify_test
+
+app = typer.Typer()
+app.command("notify-test")(notify_test)
+
+
+class _Receiver(BaseHTTPRequestHandler):
+    status = 200
+
+    def do_POST(self) -> None:  # http.server's name
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"thank you")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401  # http.server's own
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[ThreadingHTTPServer]:
+    _Receiver.status = 200
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def run(tmp_path: Path, contact: str, name: str = "hook") -> tuple[int, str]:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"contact_points:\n  hook: {contact}\nrules: []\n")
+    result = CliRunner().invoke(app, [name, "--config", str(file)])
+    return result.exit_code, result.output
+
+
+def hook_at(server: ThreadingHTTPServer, more: str = ", allow_private: true") -> str:
+    return f"{{type: webhook, url: 'http://127.0.0.1:{server.server_port}/x?key=hush'{more}}}"
+
+
+def test_the_receivers_answer_is_shown(tmp_path: Path, receiver: ThreadingHTTPServer) -> None:
+    code, output = run(tmp_path, hook_at(receiver))
+    assert code == 0
+    assert "hook (webhook): delivered in" in output
+    assert "200 thank you" in output
+
+
+def test_a_refusal_is_shown_and_the_exit_code_says_so(tmp_path: Path, receiver: ThreadingHTTPServer) -> None:
+    _Receiver.status = 403
+    code, output = run(tmp_path, hook_at(receiver))
+    assert code == 1
+    assert "not delivered" in output
+    assert "403: thank you" in output
+    assert "hush" not in output
+
+
+def test_a_private_address_is_refused_with_what_to_do(tmp_path: Path, receiver: ThreadingHTTPServer) -> None:
+    code, output = run(tmp_path, hook_at(receiver, ""))
+    assert code == 1
+    assert "allow_private: true" in output
+
+
+def test_an_unknown_name_lists_those_that_there_are(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "{type: log}", name="hok")
+    assert code == 1
+    assert "no contact point 'hok'; there are: hook" in output
+
+
+def test_a_configuration_that_is_wrong_is_said_with_its_place(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "{type: webhook}")
+    assert code == 1
+    assert "config.yaml:2:" in output
+
+
+def test_a_certificate_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    code, output = run(tmp_path, "{type: webhook, url: 'https://hooks.test.example/', ca_file: /nowhere/ca.pem}")
+    assert code == 1
+    assert "/nowhere/ca.pem" in output
+
+
+@pytest.mark.parametrize("written", ["{type: webhook, url: 'https://x.example', mute_timings: []}", "{type: kafka}"])
+def test_what_comes_later_is_said_to(tmp_path: Path, written: str) -> None:
+    code, output = run(tmp_path, written)
+    assert code == 1
+    assert "comes in a later version" in output
