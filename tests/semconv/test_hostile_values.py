@@ -60,7 +60,8 @@ def test_any_value_under_any_key_gives_a_sound_batch(spans: list[dict[str, objec
         assert not np.isinf(column).any()
     for label in batch.labels.values():
         assert label.code.max() < len(label.values)
-        assert all(label.values) and {type(value) for value in label.values} <= {str}
+        assert all(label.values)
+        assert {type(value) for value in label.values} <= {str}
         assert len(set(label.values)) == len(label.values)
 
 
@@ -149,6 +150,41 @@ def test_numbers_of_any_attribute_are_read_from_texts_and_booleans() -> None:
     found = normalized(*(Written(attributes) for attributes in spans), numbers=["k"])
     np.testing.assert_array_equal(found.batch.numbers["k"], [5, 0.5, 2.5, 1, 0] + [math.nan] * 4)
     assert found.flawed == {"number": 1}
+
+
+@pytest.mark.parametrize(
+    "time", ["", "soon", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", '"', "1969-12-31T00:00:00Z", "2300-01-01"]
+)
+def test_times_that_are_none_are_absent(time: str) -> None:
+    found = normalized(Written(llm() | {"langfuse.observation.completion_start_time": time}))
+    np.testing.assert_array_equal(found.batch.ttft_ms, [math.nan])
+
+
+def test_a_number_that_becomes_infinite_in_its_unit_is_refused() -> None:
+    found = normalized(Written(llm() | {"gen_ai.response.time_to_first_chunk": 1e308}))
+    np.testing.assert_array_equal(found.batch.ttft_ms, [math.nan])
+    assert found.flawed == {"time_to_first_token": 1}
+
+
+def test_lists_that_hold_no_scores_have_none() -> None:
+    written = ["{}", "[1, 2]", '[{"score": "high"}]', '[{"score": true}]', "null"]
+    found = normalized(*(Written({"gen_ai.retrieval.documents": text}) for text in written), numbers=["top_score"])
+    assert np.isnan(found.batch.numbers["top_score"]).all()
+
+
+def test_texts_that_only_begin_like_json_are_taken_as_they_are() -> None:
+    found = normalized(
+        Written({"langfuse.trace.metadata.tenant": '"acme'}),
+        Written({"gen_ai.response.finish_reasons": "[stop"}),
+        Written({"langfuse.observation.cost_details": "[0.5]", "langfuse.observation.type": "generation"}),
+        Written({"litellm.provider.model": "gpt-4o"}, resource={"error.type": "x"}),
+        labels=["tenant", "finish_reason", "error_type"],
+    )
+    assert texts(found, "tenant")[0] == '"acme'
+    assert texts(found, "finish_reason")[1] is None
+    assert np.isnan(found.batch.reported_usd).all()
+    assert texts(found, "provider") == [None] * 4
+    assert texts(found, "error_type") == [None] * 4
 
 
 def test_an_empty_batch_stays_empty() -> None:

@@ -19,6 +19,7 @@ __all__ = ["Batch", "numbers_of", "occurs"]
 _Floats = NDArray[np.float64]
 _Mask = NDArray[np.bool_]
 _PLAIN = How.PLAIN  # bound once: looking a member up costs more than the comparison
+_END_OF_TIME = 1 << 63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -74,7 +75,8 @@ class Batch:
         """Return [n] an alias of the spans as numbers in the column's unit, NaN where it does not count."""
         values = self._raw_number(alias, missing)
         if alias.factor != 1.0:
-            values = values * alias.factor
+            with np.errstate(over="ignore"):  # infinite is refused and counted later
+                values = values * alias.factor
         if alias.zero_is_unknown:
             values = np.where(values == 0, np.nan, values)
         if alias.unless_false:
@@ -166,11 +168,11 @@ def _before_slash(text: str) -> str:
 
 
 def _nanoseconds(text: str) -> int:
+    """Return Unix nanoseconds; 0 for what is no time, or none between 1970 and 2262."""
     try:
         time = datetime.fromisoformat(text.strip('"'))
-    except ValueError:
+        since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError):
         return 0
-    if time.tzinfo is None:
-        time = time.replace(tzinfo=UTC)
-    since = time - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    nanoseconds = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
+    return nanoseconds if 0 < nanoseconds < _END_OF_TIME else 0
