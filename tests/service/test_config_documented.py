@@ -132,6 +132,50 @@ def test_every_example_of_the_reference_loads(block: str, tmp_path: Path) -> Non
     assert loaded.rules or "receivers" in block
 
 
+def test_a_rule_may_use_every_field() -> None:
+    [rule] = rules_of(
+        """
+  - name: runaway-conversation
+    project: default
+    description: One conversation burns money.
+    enabled: true
+    mode: live
+    severity: critical
+    scope: span
+    spans: [llm]
+    metric: cost
+    aggregate: sum
+    window: 5m
+    group_by: [conversation]             # `conversation or trace`: the first that is known
+    filters:
+      environment: production
+      model: [gpt-4o*, claude-*]
+      app.feature: chat
+    condition: gt
+    threshold: 25
+    min_samples: 1
+    for: 0s
+    keep_firing_for: 0s
+    recovery_threshold: null
+    cooldown: 30m
+    notify: [oncall, eng-slack]
+    notify_resolved: true
+    no_data: keep
+    sampling: ignore
+    runbook_url: https://runbooks.example/runaway
+    dashboard_url: https://grafana.example/d/1?var-conv={{ group.conversation }}
+    labels: {team: support}
+    summary: "{{ group.conversation }} spent {{ value | usd }} in {{ window }}"
+    actions:
+      - block: conversation
+        ttl: 1h
+"""
+    )
+    assert rule.levels[0].notify == ("oncall", "eng-slack")
+    assert rule.actions[0].ttl_ns == 3600 * 10**9
+    assert rule.dashboard_url == "https://grafana.example/d/1?var-conv={{ group.conversation }}"
+
+
 def test_later_keys_of_the_reference_are_refused() -> None:
     [body] = [body for title, body in sections() if title == "Later versions"]
     for key in RuleConfig.later.keys() - {"bound", "interval", "template"}:

@@ -173,3 +173,28 @@ def test_a_secret_in_a_rule_file_is_found_beside_it(tmp_path: Path) -> None:
     found = load(tmp_path / "c.yaml")
     assert found.rules[0].labels == {"team": "blue"}
     assert {path.name for path in found.files} == {"c.yaml", "a.yaml", "team"}
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        f"{{type: pagerduty, routing_key: '{SECRET} x'}}",
+        f"{{type: pagerduty, routing_key: ['{SECRET}']}}",
+        f"{{type: pagerduty, routing_key: {{'{SECRET}': 1}}}}",
+        f"{{type: pagerduty, 'https://x/{SECRET}': }}",
+        f"{{type: pagerduty, routing_key: x, 'https://x/{SECRET}': 1, 'https://x/{SECRET}': 2}}",
+        f"{{type: slack, webhook_url: '{SECRET}'}}",
+        f"{{type: slack, webhook_url: 'https://u:{SECRET}@x.example'}}",
+        f"{{type: slack, bot_token: '{SECRET} {SECRET}', channel: c}}",
+        f"{{type: webhook, url: 'https://h.example', secret: '{SECRET}'}}",
+        f"{{type: webhook, url: 'https://h.example', secret: 'whsec_{SECRET}!'}}",
+        f"{{type: webhook, url: 'https://h.example', headers: {{Authorization: [{SECRET}]}}}}",
+        f"{{type: webhook, url: 'https://h.example', headers: '{SECRET}'}}",
+        f"{{type: email, host: h.example, from: a@b.example, to: a@b.example, password: '{SECRET}'}}",
+        f"{{type: email, host: h.example, from: a@b.example, to: a@b.example, username: a, password: [{SECRET}]}}",
+    ],
+)
+def test_a_secret_that_is_written_out_is_in_no_problem(point: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"contact_points: {{x: {point}}}", environ={})
+    assert "Zebra" not in str(caught.value)

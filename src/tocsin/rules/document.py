@@ -25,7 +25,7 @@ from ruamel.yaml.events import (
 )
 from ruamel.yaml.reader import ReaderError
 
-from tocsin.rules.problems import KeyPath, Mistake, Problem, hide
+from tocsin.rules.problems import KeyPath, Mistake, Problem, hide, shown_key
 
 __all__ = [
     "MAX_BYTES",
@@ -262,7 +262,7 @@ class _Composer:
                 merged.append(value)
             elif key in node.entries:
                 first = node.entries[key][0][0]
-                self._tell(place, f"key {_shown(key)} a second time; it is on line {first} already, keep one")
+                self._tell(place, f"key {shown_key(key)} a second time; it is on line {first} already, keep one")
             else:
                 node.entries[key] = (place, value)
         for value in merged:
@@ -337,10 +337,6 @@ class _Composer:
 
 def _place(event: Event) -> tuple[int, int]:
     return event.start_mark.line + 1, event.start_mark.column + 1
-
-
-def _shown(key: str) -> str:
-    return repr(key) if len(key) <= 80 else repr(key[:79] + "…")
 
 
 def _plain_value(text: str) -> object:

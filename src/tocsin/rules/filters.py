@@ -46,7 +46,7 @@ class Match:
             case MatchKind.EQUAL:
                 return value == self.operand
             case MatchKind.GLOB:
-                return _glob(self.operand).match(value) is not None
+                return _glob(self.operand).fullmatch(value) is not None
             case MatchKind.REGEX:
                 return compile_regex(self.operand).fullmatch(value) is not None
             case _:

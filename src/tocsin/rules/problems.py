@@ -1,14 +1,16 @@
 """Problems: what is wrong in a file, where, and what to do; collected, so that all are told at once."""
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["KeyPath", "Mistake", "Problem", "closest", "hide", "one_of"]
+__all__ = ["KeyPath", "Mistake", "Problem", "closest", "hide", "one_of", "shown_key"]
 
 KeyPath = tuple[str | int, ...]
 """The way to a value: keys of mappings and indices of lists, from the top of the file (or of a rule)."""
 
+_KEY = re.compile(r"[\w.$-][\w .$-]{0,63}")
 _SHORTEST_SECRET = 4
 """Shorter values are hidden only where they were written: everywhere else they would blot out other text."""
 
@@ -44,6 +46,11 @@ def closest(written: str, known: Iterable[str]) -> str:
     names = {name.lower(): name for name in known}
     found = difflib.get_close_matches(written.lower(), names, n=1, cutoff=0.6)
     return f"; did you mean {names[found[0]]!r}?" if found else ""
+
+
+def shown_key(key: str) -> str:
+    """Return a key for a message, in quotes; what does not look like one may be a secret in the wrong place."""
+    return repr(key) if _KEY.fullmatch(key) else "'…'"
 
 
 def one_of(written: str, known: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from tocsin.rules.document import Document
-from tocsin.rules.problems import KeyPath, Mistake, closest, one_of
+from tocsin.rules.problems import KeyPath, Mistake, closest, one_of, shown_key
 
 __all__ = ["later_keys", "unknown_key", "validate"]
 
@@ -71,11 +71,10 @@ def unknown_key(model: type[BaseModel] | None, key: str) -> str:
     if key in later:
         return f"{key!r} comes in a later version of Tocsin; until then {later[key]}"
     known = _keys_of(model) if model is not None else ()
-    shown = repr(key) if key.isprintable() and len(key) <= 64 else "…"
     advice = closest(key, known)
     if not advice:
         advice = f"; remove it, or use one of {', '.join(known)}" if known else "; remove it"
-    return f"unknown key {shown}{advice}"
+    return f"unknown key {shown_key(key)}{advice}"
 
 
 def _mistake(model: type[BaseModel], document: Document, path: KeyPath, details: ErrorDetails) -> Mistake:
