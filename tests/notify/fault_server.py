@@ -94,8 +94,8 @@ class FaultServer:
         try:
             while await self._exchange(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # cancelled by __aexit__ alone
         finally:
             writer.transport.abort()
             self._open.discard(writer)

@@ -157,6 +157,8 @@ class BrokenMailServer:
             if self._fault == "reset":
                 raw: socket.socket = writer.get_extra_info("socket")
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except asyncio.CancelledError:
+            pass  # by __aexit__ alone
         finally:
             writer.transport.abort()
             self._tasks.discard(task)
