@@ -71,11 +71,12 @@ def use(python: Path, directory: Path) -> None:
 
 def serve(tocsin: Path, config: Path, directory: Path) -> None:
     """Start the service, send it a span, and stop it."""
-    command = [tocsin, "serve", "--config", config]
+    command = [str(tocsin), "serve", "--config", str(config)]
     process = subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True)  # noqa: S603  # ours
     try:
         assert process.stdout is not None
         ready = process.stdout.readline().strip()
+        expect(" ready in " in ready, "the service did not start")
         say(ready)
         address = dict(re.findall(r"(grpc|http|api) ([\d.]+:\d+)", ready))
         sent = post(f"http://{address['http']}/v1/traces", one_call())

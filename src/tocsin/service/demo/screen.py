@@ -22,6 +22,8 @@ __all__ = ["LiveScreen", "PlainScreen"]
 _STORY_BEGINS: Final = datetime(2026, 4, 7, 3, 14, tzinfo=UTC)  # a Tuesday
 _ROWS: Final = 6
 _BAR: Final = 24
+_TALL: Final = 42
+"""Rows of a terminal that has room for three whole alerts."""
 _COLOURS: Final = {"critical": "red", "high": "yellow", "medium": "cyan", "low": "blue"}
 
 
@@ -81,7 +83,7 @@ class LiveScreen:
 
     def frame(self, stage: Stage) -> None:
         """Show how it is."""
-        self._live.update(_picture(stage))
+        self._live.update(_picture(stage, whole=self._console.height >= _TALL))
 
     def ring(self, stage: Stage, ring: Ring) -> None:
         """Show the alert with the next frame, and ring the terminal's bell."""
@@ -90,12 +92,13 @@ class LiveScreen:
 
     def end(self, stage: Stage) -> None:
         """Show what became of it, and what to do next."""
-        self._live.update(_picture(stage), refresh=True)
+        self._live.vertical_overflow = "visible"
+        self._live.update(_picture(stage, whole=True), refresh=True)
         self.close()
         self._console.print()
         if stage.rings:
             body = Syntax(_body(stage.rings[0]), "json", background_color="default", word_wrap=True)
-            title = f"POST {stage.webhook}  (what the webhook received for the first alert)"
+            title = f"POST {stage.webhook}: the first alert (event_to_arrival is the age of the replayed night)"
             self._console.print(Panel(body, title=title, title_align="left", box=ROUNDED, border_style="dim"))
         self._console.print(Padding(Group(*(Text(line, style="bold") for line in _moral(stage))), (1, 0)))
         for line in _NEXT:
@@ -106,7 +109,8 @@ class LiveScreen:
         self._live.stop()
 
 
-def _picture(stage: Stage) -> RenderableType:
+def _picture(stage: Stage, *, whole: bool) -> RenderableType:
+    """Return everything; on a low terminal only the newest alert `whole`, so that nothing is cut off."""
     title = Text.assemble(
         (" TOCSIN ", "bold white on red"),
         f"  {_clock(stage.story_ns)}  ",
@@ -125,7 +129,9 @@ def _picture(stage: Stage) -> RenderableType:
         table.add_row(one.name, one.tenant, one.model, str(one.calls), _usd(one.usd), _bar(one, top[0]), style=style)
     for _ in range(_ROWS - len(top)):
         table.add_row("", "", "", "", "", "")
-    rings = [_ring_panel(ring) for ring in stage.rings]
+    rings: list[RenderableType] = [
+        _ring_panel(ring) if whole or ring is stage.rings[-1] else _ring_line(ring) for ring in stage.rings
+    ]
     waiting = Align.center(Text("nothing rings", style="dim"))
     return Group(title, table, *(rings or [Panel(waiting, box=ROUNDED, border_style="dim")]))
 
@@ -142,6 +148,14 @@ def _ring_panel(ring: Ring) -> Panel:
         title_align="left",
         box=HEAVY,
         border_style=colour,
+    )
+
+
+def _ring_line(ring: Ring) -> Text:
+    rule = ring.body["rule"]
+    colour = _COLOURS.get(rule["severity"], "white")
+    return Text(
+        f"\N{BELL} {_clock(ring.story_ns)} {ring.body['summary']}", style=colour, overflow="ellipsis", no_wrap=True
     )
 
 
@@ -191,7 +205,13 @@ def _where(stage: Stage) -> list[str]:
 
 
 def _body(ring: Ring) -> str:
-    return orjson.dumps(ring.body, option=orjson.OPT_INDENT_2).decode()
+    """Return the webhook body with one line for each member of the outermost object."""
+    members = (f"  {_json(name)}: {_json(value)}" for name, value in ring.body.items())
+    return "{\n" + ",\n".join(members) + "\n}"
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _clock(story_ns: int) -> str:
