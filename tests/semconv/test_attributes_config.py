@@ -1,5 +1,8 @@
 """`attributes:` in the configuration puts a user's own attributes behind the short names."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -7,6 +10,7 @@ from written_spans import Written, llm, normalized, texts
 
 from tocsin.model.batch import Needs
 from tocsin.semconv import AttributesConfig, Normalizer
+from tocsin.semconv.table import default_table
 
 
 def config(**names: object) -> AttributesConfig:
@@ -71,6 +75,14 @@ def test_numbers_can_be_given_in_another_unit() -> None:
 def test_mistakes_are_refused(names: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         AttributesConfig.model_validate(names)
+
+
+def test_the_reference_names_every_field() -> None:
+    reference = (Path(__file__).parents[2] / "docs" / "attributes.md").read_text("utf-8")
+    names = set(re.findall(r"[a-z0-9_]+", reference))
+    assert AttributesConfig.model_fields.keys() <= names
+    assert default_table().labels.keys() <= names
+    assert {"key", "json", "factor", "add"} <= names
 
 
 def test_the_projection_has_only_what_is_needed() -> None:

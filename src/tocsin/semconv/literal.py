@@ -5,7 +5,10 @@ stack on hostile text; this one has a fixed depth, runs in one pass over the tex
 plain values.
 """
 
+import contextlib
 import re
+
+import orjson
 
 __all__ = ["parse_literal"]
 
@@ -21,6 +24,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _WORDS = {"True": True, "False": False, "None": None}
+_FOREIGN = re.compile(r"'[^']*'|None|True|False")
+_JSON_WORDS = {"True": "true", "False": "false", "None": "null"}
+_MANY_DIGITS = re.compile(r"\d{16}")  # JSON's numbers end at 64 bits
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 _MAX_DIGITS = 40
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
@@ -30,11 +36,15 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 def parse_literal(text: str) -> object:
     """Return the value that `text` writes down; tuples become lists.
 
-    That is dicts, lists, tuples, strings, numbers, True, False and None, and nothing else.
+    That is dicts, lists, tuples, strings, numbers, True, False and None; JSON's own spellings may pass as well.
 
     Raises:
-        ValueError: it is anything else, or deeper than 16 levels.
+        ValueError: it is anything else, or too deep.
     """
+    if '"' not in text and "\\" not in text and not _MANY_DIGITS.search(text):
+        # Then every quote is a single one and nothing is escaped: JSON but for quotes and words, and far faster so.
+        with contextlib.suppress(ValueError):
+            return orjson.loads(_FOREIGN.sub(_in_json, text))
     reader = _Reader(text)
     value = reader.value(0)
     if text[reader.at :].strip():
@@ -99,6 +109,11 @@ class _Reader:
         if self.peek() != mark:
             raise ValueError(f"{mark!r} expected")
         self.at += 1
+
+
+def _in_json(found: re.Match[str]) -> str:
+    part = found[0]
+    return _JSON_WORDS.get(part) or f'"{part[1:-1]}"'
 
 
 def _string(written: str) -> str:
