@@ -47,9 +47,7 @@ def batch_of(rows: int, names: Sequence[str], *, cached: bool = True) -> SpanBat
     )  # fmt: skip
 
 
-def seconds_of(
-    batch: Callable[[], SpanBatch], work: Callable[[SpanBatch], None], least: float = 0.2
-) -> float:
+def seconds_of(batch: Callable[[], SpanBatch], work: Callable[[SpanBatch], None], least: float = 0.2) -> float:
     """Return the median seconds of one call of `work`, the making of its batch left out."""
     work(batch())
     times: list[float] = []
@@ -83,9 +81,7 @@ def run() -> list[dict[str, object]]:
     book = PriceBook(PricesConfig.model_validate({"overrides": OVERRIDES}))
     rows = []
 
-    def add(
-        name: str, batch: Callable[[], SpanBatch], work: Callable[[SpanBatch], None], target: str = ""
-    ) -> None:
+    def add(name: str, batch: Callable[[], SpanBatch], work: Callable[[SpanBatch], None], target: str = "") -> None:
         value = seconds_of(batch, work) / len(batch()) * 1e6
         rows.append({"name": f"pricing, {name}", "value": value, "unit": "µs/span", "target": target})
 

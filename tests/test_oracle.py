@@ -9,8 +9,9 @@ from itertools import groupby, pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Interval, Oracle, Sample, aggregate_of, pane_of
+from oracle import Oracle
 from oracle_alerts import Said
+from oracle_values import Interval, Sample, aggregate_of, pane_of
 from samples import EPOCH, MINUTE, SECOND, Span, batch_of, histories, rule_of, rules, splits
 
 from tocsin.model.batch import CostSource, SpanClass

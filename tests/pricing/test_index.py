@@ -24,9 +24,7 @@ def test_finds_every_listed_model_by_its_id() -> None:
 @settings(max_examples=300, deadline=None)
 @given(
     provider=st.sampled_from(PROVIDERS),
-    name=st.tuples(
-        st.sampled_from(BEGINNINGS), st.sampled_from(IDS) | st.text(max_size=12), st.sampled_from(ENDINGS)
-    ),
+    name=st.tuples(st.sampled_from(BEGINNINGS), st.sampled_from(IDS) | st.text(max_size=12), st.sampled_from(ENDINGS)),
 )
 def test_finds_what_genai_prices_finds(provider: object, name: tuple[str, str, str]) -> None:
     written = "".join(name).lower()

@@ -91,9 +91,7 @@ def bill(entry: dict[str, object], factor: Decimal, usage: dict[str, int]) -> in
     per = Decimal(1_000 if entry.get("per") == "1K" else 1_000_000)
     with localcontext(prec=100, rounding=ROUND_HALF_EVEN):
         grain = Decimal("0.000001")  # of a nano-dollar, for one token
-        nano = sum(
-            (price(part) / per * factor * 10**9).quantize(grain) * tokens for part, tokens in apart.items()
-        )
+        nano = sum((price(part) / per * factor * 10**9).quantize(grain) * tokens for part, tokens in apart.items())
         fee = (Decimal(str(entry.get("request", 0))) * factor * 10**9).quantize(Decimal(1))
         return min(int(Decimal(nano).quantize(Decimal(1)) + fee), MAX_CALL_NANO)
 

@@ -51,9 +51,7 @@ def test_knows_models_by_the_names_that_spans_use(provider: str | None, model: s
     assert batch.computed_nano.tolist() == [1000 * input_price]
 
 
-@pytest.mark.parametrize(
-    "model", ["llama3", "", "gpt", "x" * 1000, "/", "a/b/c", "😀", "..", "@", ":", "-2024-01-01"]
-)
+@pytest.mark.parametrize("model", ["llama3", "", "gpt", "x" * 1000, "/", "a/b/c", "😀", "..", "@", ":", "-2024-01-01"])
 def test_an_unknown_model_is_unpriced_not_free(model: str) -> None:
     batch = priced(Call(model=model or None, provider=None, input=1000, output=10))
     assert (batch.computed_nano.tolist(), batch.cost_source.tolist()) == ([ABSENT], [UNPRICED])
@@ -126,9 +124,7 @@ def test_an_override_replaces_the_table_also_for_dated_names() -> None:
 
 
 def test_an_override_of_a_provider_is_for_that_provider() -> None:
-    calls = [
-        Call(model="m", provider=provider, input=1000) for provider in ("azure.ai.openai", "openai", None)
-    ]
+    calls = [Call(model="m", provider=provider, input=1000) for provider in ("azure.ai.openai", "openai", None)]
     batch = priced(*calls, overrides={"azure/m": {"input": 1}, "m": {"input": 3}})
     assert batch.computed_nano.tolist() == [1_000_000, 3_000_000, 3_000_000]
 

@@ -28,9 +28,7 @@ def test_a_day_counts_whole() -> None:
 
 
 def test_a_moment_is_exact() -> None:
-    config = PricesConfig.model_validate(
-        {"overrides": {"m": {"input": 1, "valid_to": "2026-01-31T12:00:00+02:00"}}}
-    )
+    config = PricesConfig.model_validate({"overrides": {"m": {"input": 1, "valid_to": "2026-01-31T12:00:00+02:00"}}})
     assert config.overrides["m"][0].end_ns == int(datetime(2026, 1, 31, 10, tzinfo=UTC).timestamp()) * 10**9
 
 

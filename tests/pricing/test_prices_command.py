@@ -46,9 +46,7 @@ def test_a_price_depends_on_when() -> None:
 
 def test_reads_overrides_and_discounts_of_a_configuration(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(
-        "rules: []\nprices: {overrides: {m: {input: 2, output: 8}}, discounts: [{factor: 0.5}]}\n"
-    )
+    path.write_text("rules: []\nprices: {overrides: {m: {input: 2, output: 8}}, discounts: [{factor: 0.5}]}\n")
     code, said = run("m", "--input", "1000", "--output", "1000", "--config", str(path), "--json")
     assert code == 0
     assert json.loads(said)["total_nano"] == 5_000_000

@@ -31,15 +31,11 @@ def prices(
         typer.Option(exists=True, dir_okay=False, help="A configuration file with `prices:`."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    input_tokens: Annotated[
-        int | None, typer.Option("--input", help="Read, cached ones included.", min=0)
-    ] = None,
+    input_tokens: Annotated[int | None, typer.Option("--input", help="Read, cached ones included.", min=0)] = None,
     output: Annotated[int | None, typer.Option(help="Tokens generated, reasoning included.", min=0)] = None,
     cache_read: Annotated[int | None, typer.Option(help="Of the input, read from a cache.", min=0)] = None,
     cache_write: Annotated[int | None, typer.Option(help="Of the input, written to a cache.", min=0)] = None,
-    cache_write_1h: Annotated[
-        int | None, typer.Option(help="Of the cache writes, for an hour.", min=0)
-    ] = None,
+    cache_write_1h: Annotated[int | None, typer.Option(help="Of the cache writes, for an hour.", min=0)] = None,
     reasoning: Annotated[int | None, typer.Option(help="Of the output.", min=0)] = None,
     input_audio: Annotated[int | None, typer.Option(help="Of the input.", min=0)] = None,
     output_audio: Annotated[int | None, typer.Option(help="Of the output.", min=0)] = None,

@@ -80,9 +80,7 @@ class PriceBook:
         computed = np.where(priced, catalogue.rates.charge(tokens, rows), ABSENT)
         due = (tokens.known | (_CALL[batch.span_class] & ~batch.failed)) & billed
         cost = np.where(priced, computed, 0)
-        source = np.where(
-            priced, np.uint8(CostSource.COMPUTED), np.where(due, np.uint8(CostSource.UNPRICED), 0)
-        )
+        source = np.where(priced, np.uint8(CostSource.COMPUTED), np.where(due, np.uint8(CostSource.UNPRICED), 0))
         with np.errstate(invalid="ignore"):
             reported = billed & (batch.reported_usd >= 0) & (batch.reported_usd < np.inf)
         if self._config.prefer == "computed":

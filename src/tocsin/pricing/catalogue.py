@@ -115,9 +115,7 @@ class Catalogue:
                     return override
         return None
 
-    def _discount(
-        self, provider: str | None, model: str, tenant: str | None, listed: Listed | None
-    ) -> Discount | None:
+    def _discount(self, provider: str | None, model: str, tenant: str | None, listed: Listed | None) -> Discount | None:
         words = _words(provider, listed)
         holding = (known for known in self._discounts if known.holds(words, model.lower(), tenant))
         return next((known.discount for known in holding), None)

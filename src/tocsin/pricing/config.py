@@ -147,9 +147,7 @@ class Discount(Settings):
     @property
     def text(self) -> str:
         """The discount in a line, for people."""
-        who = [
-            f"{name} {value}" for name in ("provider", "tenant", "model") if (value := getattr(self, name))
-        ]
+        who = [f"{name} {value}" for name in ("provider", "tenant", "model") if (value := getattr(self, name))]
         return f"x {self.factor} for {', '.join(who) or 'everything'}"
 
 

@@ -152,9 +152,7 @@ class Tokens:
             reasoning,
             audio_out,
         )
-        used = [
-            (kind, count) for kind, count in enumerate(split) if kind in (0, 5) or present[kind] or kind == 2
-        ]
+        used = [(kind, count) for kind, count in enumerate(split) if kind in (0, 5) or present[kind] or kind == 2]
         return cls(used, np.maximum(total, cached), known)
 
 

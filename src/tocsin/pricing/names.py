@@ -19,9 +19,7 @@ MAX_NAME = 256
 _MAX_READINGS = 16
 
 _REGION = re.compile(r"^(?:us|eu|ap|apac|jp|au|ca|sa|me|af|global|us-gov)\.(?=[a-z0-9-]+\.)")
-_VENDOR = re.compile(
-    r"^(?:amazon|anthropic|ai21|cohere|deepseek|meta|mistral|openai|qwen|stability|writer)\.(?=.)"
-)
+_VENDOR = re.compile(r"^(?:amazon|anthropic|ai21|cohere|deepseek|meta|mistral|openai|qwen|stability|writer)\.(?=.)")
 _REVISION = re.compile(r"(?:-v\d+)?:\d+(?::\d+k)?$|-v\d+$")
 _DATE = re.compile(
     r"[-@](?:20\d{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"

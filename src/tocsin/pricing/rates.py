@@ -75,9 +75,7 @@ class Tariff:
         return next(band for band in reversed(self.bands) if input_tokens > band.above)
 
     @classmethod
-    def of_thresholds(
-        cls, prices: Iterable[tuple[str, int, Decimal]], request: Decimal = Decimal(0)
-    ) -> "Tariff":
+    def of_thresholds(cls, prices: Iterable[tuple[str, int, Decimal]], request: Decimal = Decimal(0)) -> "Tariff":
         """Return the tariff of (kind, above, US dollars per million); what a band leaves out stays."""
         bands: list[Band] = [Band(-1, {}, request)]
         for kind, above, price in sorted(prices, key=lambda item: item[1]):

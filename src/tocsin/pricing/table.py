@@ -62,9 +62,7 @@ class Listed:
                 for moment in (constraint.start_time, constraint.end_time):
                     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
                     clock = datetime.combine(datetime(2000, 1, 2, tzinfo=UTC), aware).astimezone(UTC)
-                    yield (
-                        clock.hour * 3600 + clock.minute * 60 + clock.second
-                    ) * 10**9 + clock.microsecond * 1_000
+                    yield (clock.hour * 3600 + clock.minute * 60 + clock.second) * 10**9 + clock.microsecond * 1_000
 
     def _constraints(self) -> Iterator[object]:
         if not isinstance(self.model.prices, types.ModelPrice):
@@ -132,9 +130,7 @@ def tariff_of_prices(prices: types.ModelPrice) -> Tariff:
     A price that is negative or not finite (an update went wrong) makes a tariff without bands, as does a
     model that is billed only by what spans do not report: hours of audio, pages, characters.
     """
-    listed = {
-        key: value for key, value in vars(prices).items() if value is not None and not key.startswith("_")
-    }
+    listed = {key: value for key, value in vars(prices).items() if value is not None and not key.startswith("_")}
     thresholds: list[tuple[str, int, Decimal]] = []
     for key, kind in _KIND_OF.items():
         match listed.get(key):

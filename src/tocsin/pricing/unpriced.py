@@ -38,9 +38,7 @@ class UnpricedLedger:
         """Calls of models that had to leave the list."""
         return self._forgotten
 
-    def add(
-        self, provider: str | None, model: str | None, reason: str, *, count: int, last_seen: int
-    ) -> None:
+    def add(self, provider: str | None, model: str | None, reason: str, *, count: int, last_seen: int) -> None:
         """Count calls of a model."""
         with self._lock:
             key = (provider, model, reason)

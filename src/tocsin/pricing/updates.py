@@ -38,9 +38,7 @@ class Updater(UpdatePrices):
         if snapshot is not None:
             models, known = _models_of(snapshot), _models_of(_offline())
             if models * 2 < known:
-                raise ValueError(
-                    f"the fetched price table has {models} models, the installed one {known}: not used"
-                )
+                raise ValueError(f"the fetched price table has {models} models, the installed one {known}: not used")
             self.adopt(DefaultTable(snapshot))
         return snapshot
 

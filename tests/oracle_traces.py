@@ -1,0 +1,142 @@
+"""What a trace is while it grows, when it is done, and what of it is inherited: by walking all its spans each time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from oracle_values import SCORES, TOKENS, is_sample_class, value_of_span
+from samples import SECOND, Span
+
+from tocsin.model.batch import SpanClass
+from tocsin.rules.rule import Condition, Metric, Rule
+
+__all__ = ["Trace", "grows_truer", "is_sample", "value_of_trace"]
+
+GRACE = 5 * SECOND
+IDLE = 60 * SECOND
+MAX_AGE = 3600 * SECOND
+
+
+@dataclass
+class Trace:
+    """The spans of one trace, in order of arrival."""
+
+    id: int
+    first_clock: int
+    spans: list[Span] = field(default_factory=list)
+    last_clock: int = 0
+    completed: bool = False
+    counted: set[int] = field(default_factory=set)
+    """Ids of the LLM spans that are calls of their own."""
+
+    def ancestors(self, span: Span) -> list[Span]:
+        """Return the known ancestors, the nearest first; a chain ends where a span is missing (or repeats)."""
+        by_id = {known.span: known for known in self.spans}
+        chain: list[Span] = []
+        seen = {span.span}
+        parent = by_id.get(span.parent)
+        while parent is not None and parent.span not in seen:
+            chain.append(parent)
+            seen.add(parent.span)
+            parent = by_id.get(parent.parent)
+        return chain
+
+    def label(self, span: Span, name: str) -> str | None:
+        """Return a label of a span: its own, that of its nearest ancestor, that of any span of the trace."""
+        if name == "trace":
+            return f"{self.id:032x}"
+        for candidate in (span, *self.ancestors(span), *self.spans):
+            if name in candidate.labels:
+                return candidate.labels[name]
+        return None
+
+    def count_calls(self, batch: Sequence[Span]) -> None:
+        """Decide which LLM spans of a batch are calls: of two nested ones, one.
+
+        Choice: the inner one where both arrive together, else the one that arrived first.
+        """
+        calls = [span for span in batch if span.span_class is SpanClass.LLM]
+        for span in sorted(calls, key=lambda span: -len(self.ancestors(span))):
+            above = {ancestor.span for ancestor in self.ancestors(span)}
+            below = {known.span for known in self.spans if span in self.ancestors(known)}
+            if not (above | below) & self.counted:
+                self.counted.add(span.span)
+
+    def calls(self) -> list[Span]:
+        """Return the spans whose usage is the trace's."""
+        billed = (SpanClass.EMBEDDINGS, SpanClass.USAGE)
+        return [span for span in self.spans if span.span in self.counted or span.span_class in billed]
+
+    @property
+    def root(self) -> Span | None:
+        """The root span, once it arrived."""
+        return next((span for span in self.spans if span.parent == 0), None)
+
+    @property
+    def time(self) -> int:
+        """Choice: the event time of a trace is the end of its last span."""
+        return max(span.time for span in self.spans)
+
+    @property
+    def complete_at(self) -> int:
+        """The clock at which it will be complete if nothing more comes."""
+        quiet = GRACE if self.root is not None else IDLE
+        return min(self.last_clock + quiet, self.first_clock + MAX_AGE)
+
+    def failed(self) -> bool:
+        """Whether the root failed, or a call that no later attempt of the same parent made good."""
+        if self.root is not None and self.root.failed:
+            return True
+        calls = [span for span in self.spans if span.span in self.counted]
+        return any(
+            span.failed
+            and not any(other.parent == span.parent and other.time > span.time and not other.failed for other in calls)
+            for span in calls
+        )
+
+    def latency_ns(self) -> int:
+        """Return the root's duration, else the extent so far."""
+        if self.root is not None:
+            return self.root.latency
+        return max(span.time for span in self.spans) - min(span.start for span in self.spans)
+
+
+def value_of_trace(rule: Rule, trace: Trace) -> tuple[bool, Fraction | float | None, int]:
+    """Return whether a trace is a sample, its value as far as known, and how many of its calls are unpriced."""
+    match rule.metric:
+        case Metric.LATENCY:
+            return True, Fraction(trace.latency_ns(), 10**6), 0
+        case Metric.ERROR_RATE:
+            return True, Fraction(trace.failed()), 0
+        case Metric.SUCCESS_RATE:
+            return True, Fraction(not trace.failed()), 0
+        case Metric.COUNT:
+            return True, Fraction(1), 0
+        case _:
+            pass
+    used = trace.spans if rule.metric in SCORES or rule.metric is Metric.ATTRIBUTE else trace.calls()
+    found = [value for there, value in (value_of_span(rule, span) for span in used) if there]
+    known = [Fraction(value) for value in found if value is not None]
+    if not found:
+        return False, None, 0
+    if rule.metric in SCORES:
+        return True, sum(known, Fraction(0)) / len(known), 0
+    return True, sum(known, Fraction(0)), len(found) - len(known)
+
+
+def grows_truer(rule: Rule) -> bool:
+    """Whether the condition on a trace can only become truer as the trace grows."""
+    above = rule.condition in (Condition.GT, Condition.GTE)
+    if rule.metric is Metric.SUCCESS_RATE:
+        return rule.condition in (Condition.LT, Condition.LTE)
+    # Choice: an error counts at once, also where a later attempt may make it good.
+    grows = (Metric.COST, Metric.LATENCY, Metric.ERROR_RATE, *TOKENS)
+    return above and rule.metric in grows
+
+
+def is_sample(rule: Rule, span: Span, trace: Trace) -> bool:
+    """Whether a span is a sample of a rule on spans: by its class, its value, and as no repeat of another call."""
+    if not is_sample_class(rule, span) or not value_of_span(rule, span)[0]:
+        return False
+    scored = rule.metric in SCORES or rule.metric is Metric.ATTRIBUTE
+    return scored or span.span_class is not SpanClass.LLM or span.span in trace.counted
