@@ -15,7 +15,31 @@ from liquid.exceptions import LiquidError
 
 from tocsin.notify import wording
 
-__all__ = ["TemplateError", "problem_of", "render", "render_url"]
+__all__ = ["VARIABLES", "TemplateError", "problem_of", "render", "render_url"]
+
+VARIABLES = (
+    "condition",
+    "estimated",
+    "event",
+    "group",
+    "peak",
+    "rule",
+    "samples",
+    "severity",
+    "subject",
+    "summary",
+    "suppressed",
+    "threshold",
+    "threshold_text",
+    "trace_ids",
+    "unit",
+    "unpriced_samples",
+    "value",
+    "value_text",
+    "window",
+    "window_seconds",
+)
+"""What a template may name; docs/contact-points.md says what they are."""
 
 _MAX_SUMMARY = 1000
 _MAX_URL = 2000
@@ -40,12 +64,18 @@ class _Quoted(str):
 
 
 def problem_of(template: str) -> str | None:
-    """Return why `template` can't be parsed, in one line, or None: for the check of a rule's text."""
+    """Return what is wrong with `template`, in one line, or None: for the check of a rule's text."""
     try:
-        _parsed(template, urls=False)
-    except TemplateError as error:
-        return str(error)
-    return None
+        found = _parsed(template, urls=False).analyze()
+    except (TemplateError, LiquidError) as error:
+        return _said(error)
+    unknown = [f"unknown filter {name!r}" for name in found.filters if name not in _TEXTS.filters]
+    unknown += [
+        f"unknown variable {name!r}; there are {', '.join(VARIABLES)}"
+        for name in found.globals
+        if name not in VARIABLES
+    ]
+    return wording.clean(unknown[0], 400) if unknown else None
 
 
 def render(template: str, variables: Mapping[str, object]) -> str:
