@@ -114,9 +114,7 @@ def run() -> list[dict[str, Any]]:
     for file in ("litellm-01", "langfuse-01", "openinference-06", "traceloop-05"):
         work, spans = _of((_PAYLOADS / f"{file}.traces.pb").read_bytes())
         took = _microseconds(work, 0.5)
-        results.append(
-            {"name": f"semconv, {file} ({spans} spans), a span", "value": took / spans, "unit": "µs"}
-        )
+        results.append({"name": f"semconv, {file} ({spans} spans), a span", "value": took / spans, "unit": "µs"})
     return results
 
 
