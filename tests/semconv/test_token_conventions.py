@@ -67,7 +67,7 @@ def test_a_part_never_exceeds_its_whole(rows: list[dict[str, int]]) -> None:
     batch = normalized(*(Written(llm(**usage)) for usage in rows)).batch
     cached = batch.cache_read_tokens.clip(0) + batch.cache_write_tokens.clip(0)
     assert (cached <= batch.input_tokens.clip(0)).all()
-    assert (batch.reasoning_tokens <= batch.output_tokens).all()
+    assert (batch.reasoning_tokens.clip(0) <= batch.output_tokens.clip(0)).all()  # none of an unknown whole is fine
     assert (batch.cache_write_1h_tokens <= batch.cache_write_tokens).all()
 
 
