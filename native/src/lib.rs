@@ -8,6 +8,7 @@
 mod column;
 mod export;
 mod hash;
+mod index;
 mod logs;
 mod projection;
 mod scan;
@@ -152,6 +153,8 @@ fn message(error: &Malformed, request: &[u8]) -> String {
 
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use super::index::KeyTable;
     #[pymodule_export]
     use super::Scanner;
 }

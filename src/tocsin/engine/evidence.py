@@ -5,6 +5,7 @@ samples that it took, the group's slot, time, value and place in the ring. Nothi
 changes. Both are bounded: of a very busy window the evidence is from its latest samples, the value from all.
 """
 
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,10 @@ DRIVERS = ("model", "tool", "agent", "prompt_version")
 _MAX_TEXTS = 50_000
 _OTHER = "(other)"
 _TOP_TRACES = 5
+_MERGE_AT = 64
+_BLOCK_ROWS = 32_768
+
+_Block = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 _START = 1024
 
 
@@ -106,51 +111,47 @@ def _used(text: TextColumn) -> TextColumn:
 
 
 class SampleLog:
-    """The latest samples of one window: slot, time, value and place in the ring."""
+    """The latest samples of one window: slot, time, value and place in the ring, in blocks as they came."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = max(limit, _START)
-        self._written = 0
-        self._size = _START
-        self._slots = np.full(_START, -1, np.int32)
-        self._times = np.zeros(_START, np.int64)
-        self._values = np.zeros(_START)
-        self._places = np.zeros(_START, np.int64)
+        self._limit = limit
+        self._fresh: list[_Block] = []
+        self._blocks: deque[_Block] = deque()
+        self._rows = 0
 
     def append(
-        self,
-        slots: NDArray[np.int32],
-        times: NDArray[np.int64],
-        values: NDArray[Any],
-        places: NDArray[np.int64],
+        self, slots: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[Any], places: NDArray[np.int64]
     ) -> None:
-        """Remember samples."""
-        count = len(slots)
-        while self._written + count > self._size and (self._size < self._limit or count > self._size):
-            self._grow()
-        begin = self._written % self._size
-        self._written += count
-        if begin + count <= self._size:
-            at: Any = slice(begin, begin + count)
-        else:
-            at = np.arange(begin, begin + count) % self._size
-        self._slots[at], self._times[at], self._values[at], self._places[at] = slots, times, values, places
-
-    def _grow(self) -> None:
-        held = np.arange(max(0, self._written - self._size), self._written)
-        size = self._size * 2
-        for name, fill in (("_slots", -1), ("_times", 0), ("_values", 0), ("_places", 0)):
-            old = getattr(self, name)
-            new = np.full(size, fill, old.dtype)
-            new[held % size] = old[held % self._size]
-            setattr(self, name, new)
-        self._size = size
+        """Remember samples; the arrays are kept, not copied."""
+        self._fresh.append((slots, times, values, places))
+        self._rows += len(slots)
+        if len(self._fresh) >= _MERGE_AT:
+            self._blocks.append(_joined(self._fresh))
+            self._fresh.clear()
+            if len(self._blocks) >= _MERGE_AT and len(self._blocks[0][0]) < _BLOCK_ROWS:
+                whole = _joined(list(self._blocks))
+                self._blocks.clear()
+                self._blocks.append(whole)
+            while self._blocks and self._rows - len(self._blocks[0][0]) >= self._limit:
+                self._rows -= len(self._blocks.popleft()[0])
 
     def of(self, slot: int, after: int, until: int, ring: Ring) -> "Contributions":
         """Return the samples of a slot with event times in (after, until]."""
-        rows = np.flatnonzero((self._slots == slot) & (self._times > after) & (self._times <= until))
-        rows = rows[ring.is_held(self._places[rows])]
-        return Contributions(ring, self._places[rows], self._values[rows])
+        places, values = [], []
+        for slots, times, column, where in (*self._blocks, *self._fresh):
+            rows = ((slots == slot) & (times > after) & (times <= until)).nonzero()[0]
+            if len(rows):
+                held = rows[ring.is_held(where[rows])]
+                places.append(where[held])
+                values.append(column[held].astype(np.float64))
+        if not places:
+            return Contributions(ring, np.zeros(0, np.int64), np.zeros(0))
+        return Contributions(ring, np.concatenate(places), np.concatenate(values))
+
+
+def _joined(blocks: list[_Block]) -> _Block:
+    slots, times, values, places = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return slots, times, values, places
 
 
 class Contributions:

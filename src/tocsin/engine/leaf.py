@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.engine.evidence import SampleLog
-from tocsin.engine.view import BILLED, SCALE, View, classes_of
+from tocsin.engine.view import BILLED, SCALE, Measured, View, classes_of
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanClass
 from tocsin.rules.filters import Filter
 from tocsin.rules.rule import Aggregate, Metric, Rule, Sampling, Scope
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.groups import Groups
-from tocsin.windows.sketches import Sketches
+from tocsin.windows.sketches import SketchCourse, Sketches
 from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
 __all__ = ["NOT_INHERITED", "Leaf", "LeafKey", "Window", "leaf_key", "reader_key"]
@@ -158,11 +158,11 @@ class Leaf:
         for watch in self.watches:
             watch.resize()
 
-    def values(self, watch: Watch, window: Window, slots: NDArray[Any]) -> NDArray[np.float64]:
+    def values(self, watch: Watch, window: "Window | SketchCourse", slots: NDArray[Any]) -> NDArray[np.float64]:
         """Return [n] what a watch compares, in the rule's unit; NaN where there is nothing to compare."""
         rule = watch.rules[0]
         match window:
-            case Sketches():
+            case Sketches() | SketchCourse():
                 raw = window.quantile(slots, rule.quantile or 0.0)
             case Extremes():
                 raw = window.extreme(slots)
@@ -190,6 +190,28 @@ class Leaf:
         if view.agents_only and not self.billed:
             return None
         measured = view.measured(self.key.metric, self.key.attribute)
+        # Leaves that differ only in metric or window mostly take the same rows.
+        choice = self.key.classes, self.billed, self.key.filters, self.key.grouping, self.awaited
+        chosen = choice if measured.valid is None else (*choice, self.key.metric, self.key.attribute)
+        slots, rows, ungrouped = view.remembered(chosen, lambda: self._choose(view, measured))
+        self.resize()
+        if ungrouped:
+            for watch in self.watches:
+                watch.ungrouped[:-1] += ungrouped
+        if not len(rows):
+            return None
+        weights = view.batch.adjusted_count if self.key.adjusted else None
+        if len(rows) == len(view.batch):
+            samples = Samples(slots, view.batch.end, measured.values, measured.counts, measured.unpriced, weights)
+            return samples, rows
+        counts = None if measured.counts is None else measured.counts[rows]
+        unpriced = None if measured.unpriced is None else measured.unpriced[rows]
+        times = view.remembered(("times", chosen), lambda: view.batch.end[rows])
+        weights = None if weights is None else weights[rows]
+        return Samples(slots, times, measured.values[rows], counts, unpriced, weights), rows
+
+    def _choose(self, view: View, measured: Measured) -> tuple[NDArray[np.int32], NDArray[np.intp], int]:
+        """Return [k] the slots of the rows that are samples, [k] those rows, and how many more have no group."""
         mask = view.of_classes(self.key.classes, billed=self.billed)
         if measured.valid is not None:
             mask = mask & measured.valid
@@ -198,24 +220,13 @@ class Leaf:
         if view.missing is not None or view.before is not None:
             mask = mask & self._ready(view)
         slots = view.slots(self.key.grouping, self.groups)
-        self.resize()
-        if (slots < 0).any():
-            for watch in self.watches:
-                watch.ungrouped[:-1] += int(np.count_nonzero(mask & (slots < 0)))
-            mask = mask & (slots >= 0)
-        rows = np.flatnonzero(mask)
-        if not len(rows):
-            return None
-        whole = len(rows) == len(mask)
-        samples = Samples(
-            slots,
-            view.batch.end,
-            measured.values,
-            measured.counts,
-            measured.unpriced,
-            view.batch.adjusted_count if self.key.adjusted else None,
-        )
-        return (samples if whole else samples.part(rows)), rows
+        without = slots < 0
+        ungrouped = 0
+        if without.any():
+            ungrouped = int(np.count_nonzero(mask & without))
+            mask = mask & ~without
+        rows = mask.nonzero()[0]
+        return (slots if len(rows) == len(slots) else slots[rows]), rows, ungrouped
 
     def _ready(self, view: View) -> NDArray[np.bool_]:
         """Return [n] which rows have all that this leaf asks of their trace now, and had not before."""

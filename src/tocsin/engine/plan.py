@@ -44,18 +44,20 @@ def make_plan(rules: Sequence[Rule], group_limit: int, evidence_limit: int, old:
         members[key].append((rule, constant))
     log_limit = max(4096, evidence_limit // max(len(members), 1))
     for key, sharing in members.items():
-        kept = old.leaves.get(key) if old else None
+        kept = None if old is None else old.leaves.get(key)
         # Trace rules and span rules count different things under the same labels: their groups live apart.
         place = (("scope", key.scope.value), *key.grouping)
-        groups = plan.groups.get(place) or (old.groups.get(place) if old else None)
-        groups = plan.groups[place] = groups or Groups(len(key.grouping), group_limit)
-        leaf = kept or Leaf(key, groups, SampleLog(log_limit))
-        before, leaf.watches = leaf.watches, _watches(sharing, groups)
+        if place not in plan.groups:
+            before = old.groups.get(place) if old else None
+            plan.groups[place] = Groups(len(key.grouping), group_limit) if before is None else before
+        groups = plan.groups[place]
+        leaf = kept if kept is not None else Leaf(key, groups, SampleLog(log_limit))
+        former, leaf.watches = leaf.watches, _watches(sharing, groups)
         leaf.awaited = awaited_bits(key, bits)
         for watch in leaf.watches:
             watch.resize()
-            for former in before:
-                watch.adopt(former)
+            for each in former:
+                watch.adopt(each)
         plan.leaves[key] = leaf
     return plan
 

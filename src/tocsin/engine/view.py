@@ -1,8 +1,8 @@
 """One chunk of a batch as rules look at it: values, filters and groups, each computed once however many rules share it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from tocsin.rules.rule import Metric
 from tocsin.windows.groups import Groups
 
 __all__ = ["BILLED", "NUMBERS", "SCALE", "Measured", "View", "classes_of"]
+
+Result = TypeVar("Result")
 
 BILLED = frozenset({Metric.COST, Metric.TOKENS, Metric.INPUT_TOKENS, Metric.OUTPUT_TOKENS, Metric.CACHED_TOKENS})
 BILLED |= {Metric.REASONING_TOKENS, Metric.UNPRICED_RATIO, Metric.COST_MISMATCH, Metric.COST_PER_TRACE}
@@ -70,13 +72,16 @@ class View:
     """The rows are agent spans whose own usage turned out to be nobody else's: they are billed, and seen already."""
     _cache: dict[Any, Any] = field(default_factory=dict)
 
-    def measured(self, metric: Metric, attribute: str | None) -> Measured:
-        """Return a metric's values."""
-        key = ("measured", metric, attribute)
+    def remembered(self, key: object, make: Callable[[], Result]) -> Result:
+        """Return what `make` gives, made once for this view."""
         found = self._cache.get(key)
         if found is None:
-            found = self._cache[key] = self._measure(metric, attribute)
+            found = self._cache[key] = make()
         return found
+
+    def measured(self, metric: Metric, attribute: str | None) -> Measured:
+        """Return a metric's values."""
+        return self.remembered(("measured", metric, attribute), lambda: self._measure(metric, attribute))
 
     def _measure(self, metric: Metric, attribute: str | None) -> Measured:  # one line a metric
         batch = self.batch

@@ -1,14 +1,24 @@
 """A bulk hash index: uint64 keys to small integers, looked up by the batch instead of by the key.
 
+Two of them with one contract: `NumpyIndex` here, and the native one of `native/src/index.rs` where it was built, which
+is about ten times as fast. `KeyIndex` is whichever is there; tests/windows/test_index.py holds them to each other.
+
 Open addressing with linear probing on numpy arrays: one probe round is a handful of array operations whatever the
 number of keys, and at a load of at most one half a few rounds are enough. Keys are mixed first (the finalizer of
 MurmurHash3, Appleby 2011), so ids that are not random (a counter, a time) do not cluster.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["KeyIndex", "mix"]
+try:
+    from tocsin._native import KeyTable
+except ImportError:  # built without cargo: tocsin.decode says so once
+    KeyTable = None  # type: ignore[assignment,misc]  # the absence of the class
+
+__all__ = ["KeyIndex", "NativeIndex", "NumpyIndex", "mix"]
 
 _EMPTY = np.uint64(0)
 _MULTIPLIER_1 = np.uint64(0xFF51AFD7ED558CCD)
@@ -28,7 +38,7 @@ def mix(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.uint64]
     return key
 
 
-class KeyIndex:
+class NumpyIndex:
     """Mixed keys (see `mix`) to rows 0, 1, 2 …; rows are given in order of insertion, some may stay unused."""
 
     def __init__(self, capacity: int = 1024) -> None:
@@ -122,3 +132,48 @@ class KeyIndex:
             self._values[place[won]] = values[won]
             on = np.flatnonzero(~won)
             keys, values, place = keys[on], values[on], (place[on] + 1) & np.int64(self._mask)
+
+
+class NativeIndex:
+    """The same in Rust: one pass over the keys without intermediate arrays."""
+
+    def __init__(self, capacity: int = 1024) -> None:  # it grows by itself
+        self._table = KeyTable()
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._table)
+
+    @property
+    def rows(self) -> int:
+        """How many rows were given out."""
+        return self._table.rows
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return all keys, in no order."""
+        out = np.empty(len(self._table), np.uint64)
+        self._table.keys(out)
+        return out
+
+    def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """Return [n] the row of each key, -1 where it is not there."""
+        out = np.empty(len(keys), np.int32)
+        self._table.find(np.ascontiguousarray(keys), out)
+        return out
+
+    def find_or_insert(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return [n] the row of each key, and whether it was given now; of equal new keys the first is the new one."""
+        out = np.empty(len(keys), np.int32)
+        fresh = np.empty(len(keys), np.uint8)
+        self._table.find_or_insert(np.ascontiguousarray(keys), out, fresh)
+        return out, fresh.view(np.bool_)
+
+    def renumber(self, moved: NDArray[np.int32]) -> None:
+        """Give every key the row `moved[its row]` ([rows]), forgetting those where it is -1; rows go on after it."""
+        self._table.renumber(np.ascontiguousarray(moved))
+
+
+if TYPE_CHECKING or KeyTable is None:
+    KeyIndex = NumpyIndex
+else:
+    KeyIndex = NativeIndex

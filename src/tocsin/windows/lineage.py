@@ -64,8 +64,7 @@ class Lineage:
         size = len(self._parent)
         if rows <= size:
             return
-        while size < rows:
-            size *= 2
+        size = max(1024, 1 << (rows - 1).bit_length())
         self._parent = np.concatenate([self._parent, np.zeros(size - len(self._parent), np.uint64)])
         self._class = np.concatenate([self._class, np.zeros(size - len(self._class), np.uint8)])
         for label, held in self._texts.items():

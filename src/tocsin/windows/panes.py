@@ -7,6 +7,7 @@ Source: Li et al., "No Pane, No Gain", SIGMOD Record 34:1, 2005.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -38,7 +39,7 @@ def runs_of(sorted_panes: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
         yield int(sorted_panes[0]), slice(0, len(sorted_panes))
         return
     cuts = [0, *(np.flatnonzero(np.diff(sorted_panes)) + 1).tolist(), len(sorted_panes)]
-    for begin, end in zip(cuts, cuts[1:], strict=False):
+    for begin, end in pairwise(cuts):
         yield int(sorted_panes[begin]), slice(begin, end)
 
 

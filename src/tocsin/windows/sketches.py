@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.windows.groups import grown
+from tocsin.windows.index import KeyIndex, mix
 from tocsin.windows.panes import Panes, runs_of
 from tocsin.windows.sums import Samples
 
-__all__ = ["ACCURACY", "Sketches", "bucket_of", "value_of"]
+__all__ = ["ACCURACY", "SketchCourse", "Sketches", "bucket_of", "value_of"]
 
 ACCURACY = 0.01
 """Relative error of a percentile's value."""
@@ -24,6 +25,7 @@ _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = float(np.log(_GAMMA))
 _OFFSET = 1 << 16
 _TINY = 1e-9
+_TIDY_AT = 65_536
 _NOTHING = np.iinfo(np.int64).min
 
 Slots = NDArray[np.int32]
@@ -45,14 +47,19 @@ def value_of(bucket: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 class Sketches:
-    """Percentiles per group."""
+    """Percentiles per group. A (slot, bucket) pair that occurs has a counter; a slot knows its counters."""
 
     def __init__(self, window_ns: int) -> None:
-        self.panes: Panes[tuple[Slots, NDArray[np.int64]]] = Panes(window_ns)
+        self.panes: Panes[NDArray[np.int32]] = Panes(window_ns)
+        """Chunks are counters, one per sample."""
         self.capacity = 16
         self._count = np.zeros(self.capacity, np.int64)
         self._top = np.full(self.capacity, _NOTHING)
-        self._buckets: dict[int, dict[int, int]] = {}
+        self._index = KeyIndex()
+        self._held = np.zeros(1024, np.int64)
+        self._bucket = np.zeros(1024, np.int64)
+        self._slot = np.zeros(1024, np.int32)
+        self._counters: dict[int, list[int]] = {}
 
     def resize(self, capacity: int) -> None:
         """Make room for more slots."""
@@ -64,35 +71,56 @@ class Sketches:
         """Set slots back to nothing, for reuse."""
         self._count[slots] = 0
         self._top[slots] = _NOTHING
-        for slot in slots.tolist():
-            self._buckets.pop(slot, None)
 
     def add(self, samples: Samples) -> None:
         """Count samples; those of panes that have left must not be among them."""
         buckets = bucket_of(samples.values.astype(np.float64))
+        counters = self._counters_of(samples.slots, buckets)
+        np.add.at(self._held, counters, 1)
         np.add.at(self._count, samples.slots, 1)
         np.maximum.at(self._top, samples.slots, buckets)
-        for slot, bucket in zip(samples.slots.tolist(), buckets.tolist(), strict=True):
-            held = self._buckets.get(slot)
-            if held is None:
-                held = self._buckets[slot] = {}
-            held[bucket] = held.get(bucket, 0) + 1
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            self.panes.append(pane, (samples.slots[rows], buckets[rows]))
+            self.panes.append(pane, counters[rows])
+
+    def _counters_of(self, slots: Slots, buckets: NDArray[np.int64]) -> NDArray[np.int32]:
+        counters, fresh = self._index.find_or_insert(mix(slots.astype(np.uint64), buckets.view(np.uint64)))
+        if self._index.rows > len(self._held):
+            size = 1 << self._index.rows.bit_length()
+            self._held = grown(self._held, size, 0)  # type: ignore[assignment]  # grown keeps the dtype
+            self._bucket = grown(self._bucket, size, 0)  # type: ignore[assignment]  # as above
+            self._slot = grown(self._slot, size, 0)  # type: ignore[assignment]  # as above
+        if fresh.any():
+            new = counters[fresh]
+            self._bucket[new], self._slot[new] = buckets[fresh], slots[fresh]
+            for slot, counter in zip(slots[fresh].tolist(), new.tolist(), strict=True):
+                self._counters.setdefault(slot, []).append(counter)
+        return counters
 
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
-        gone = self.panes.expire(now)
-        for slots, buckets in gone:
+        touched = []
+        for counters in self.panes.expire(now):
+            slots = self._slot[counters]
+            np.subtract.at(self._held, counters, 1)
             np.subtract.at(self._count, slots, 1)
-            for slot, bucket in zip(slots.tolist(), buckets.tolist(), strict=True):
-                held = self._buckets[slot]
-                if held[bucket] == 1:
-                    del held[bucket]
-                else:
-                    held[bucket] -= 1
             self.reset(slots[self._count[slots] == 0].astype(np.int64))
-        return [slots for slots, _ in gone]
+            touched.append(slots)
+        if touched and self._index.rows > _TIDY_AT and int(np.count_nonzero(self._held)) * 4 < self._index.rows:
+            self._tidy()
+        return touched
+
+    def _tidy(self) -> None:
+        """Drop the counters that are at zero, once they are most."""
+        used = self._held[: self._index.rows].nonzero()[0]
+        moved = np.full(self._index.rows, -1, np.int32)
+        moved[used] = np.arange(len(used), dtype=np.int32)
+        self._index.renumber(moved)
+        self._held, self._bucket, self._slot = self._held[used], self._bucket[used], self._slot[used]
+        for chunks in self.panes.chunks.values():
+            chunks[:] = [moved[counters] for counters in chunks]
+        self._counters = {}
+        for counter, slot in enumerate(self._slot.tolist()):
+            self._counters.setdefault(slot, []).append(counter)
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window."""
@@ -104,44 +132,57 @@ class Sketches:
 
     def at_most(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] a value that no percentile of the slot is above; saves computing most percentiles."""
-        top = self._top[slots]
-        return np.where(self._count[slots] > 0, value_of(np.maximum(top, -_OFFSET * 2)), np.nan)
+        return np.where(self._count[slots] > 0, value_of(np.maximum(self._top[slots], -_OFFSET * 2)), np.nan)
 
     def quantile(self, slots: Array, rank: float) -> NDArray[np.float64]:
         """Return [n] the value at `rank` (0 to 1) in raw units; NaN where there are no samples.
 
         The sample at index floor(rank * (n - 1)) of the sorted samples, within ACCURACY.
         """
-        result = np.full(len(slots), np.nan)
-        for row, slot in enumerate(slots.tolist()):
-            held = self._buckets.get(slot)
-            if held:
-                result[row] = self._quantile_of(slot, held, rank)
+        found = [self._at_rank(int(slot), rank) for slot in slots]
+        return np.array(found, np.float64) if len(found) else np.zeros(0)
+
+    def _at_rank(self, slot: int, rank: float) -> float:
+        buckets, held = self._histogram(slot)
+        if not len(buckets):
+            return float("nan")
+        self._top[slot] = buckets[-1]
+        return _value_at(buckets, held, rank)
+
+    def _histogram(self, slot: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the buckets in use, ascending, and their counts."""
+        counters = np.array(self._counters.get(slot, ()), np.int64)
+        counters = counters[self._held[counters] > 0]
+        order = np.argsort(self._bucket[counters])
+        return self._bucket[counters][order], self._held[counters][order]
+
+    def after_each(self, slot: int, samples: Samples) -> "SketchCourse":
+        """Return what `slot` was after the first i + 1 of these samples, the last ones added, under index i."""
+        return SketchCourse(*self._histogram(slot), bucket_of(samples.values.astype(np.float64)))
+
+
+class SketchCourse:
+    """The percentile of one group after each of its last samples, found by taking them back from the end."""
+
+    def __init__(self, buckets: NDArray[np.int64], held: NDArray[np.int64], last: NDArray[np.int64]) -> None:
+        self._buckets = buckets
+        self._held = held
+        self._last = last
+
+    def samples(self, slots: Array) -> NDArray[np.int64]:
+        """Return [n] samples in the window."""
+        return int(self._held.sum()) - (len(self._last) - 1 - slots)
+
+    def quantile(self, slots: Array, rank: float) -> NDArray[np.float64]:
+        """Return [n] values at `rank`; `slots` must be all indexes in order."""
+        held, result = self._held.copy(), np.empty(len(slots))
+        for row in range(len(slots) - 1, -1, -1):
+            result[row] = _value_at(self._buckets, held, rank)
+            held[np.searchsorted(self._buckets, self._last[row])] -= 1
         return result
 
-    def _quantile_of(self, slot: int, held: dict[int, int], rank: float) -> float:
-        wanted = int(rank * (self._count[slot] - 1))
-        buckets = sorted(held)
-        self._top[slot] = buckets[-1]
-        passed = 0
-        for bucket in buckets:
-            passed += held[bucket]
-            if passed > wanted:
-                break
-        return float(value_of(np.array([bucket]))[0])
 
-    def after_each(self, slot: int, samples: Samples) -> "Sketches":
-        """Return a window whose slot i is `slot` as it was after the first i + 1 of these samples, the last ones added."""
-        past = Sketches(self.panes.window_ns)
-        count = len(samples)
-        past.resize(max(count, 16))
-        held = dict(self._buckets[slot])
-        buckets = bucket_of(samples.values.astype(np.float64)).tolist()
-        for row in range(count - 1, -1, -1):
-            past._buckets[row] = dict(held)  # its own class
-            past._count[row] = self._count[slot] - (count - 1 - row)  # as above
-            past._top[row] = max(held, default=_NOTHING)  # as above
-            held[buckets[row]] -= 1
-            if not held[buckets[row]]:
-                del held[buckets[row]]
-        return past
+def _value_at(buckets: NDArray[np.int64], held: NDArray[np.int64], rank: float) -> float:
+    passed = np.cumsum(held)
+    wanted = int(rank * (passed[-1] - 1))
+    return float(value_of(buckets[np.searchsorted(passed, wanted, side="right")][None])[0])

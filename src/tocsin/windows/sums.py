@@ -255,6 +255,8 @@ class FloatSums(_Sums):
             "high": (totals["high"][slot] + totals["low"][slot], values * weights),
             "square": (square, values * values * weights),
         }
-        past._totals = {name: now - column.sum() + np.cumsum(column) for name, (now, column) in columns.items()}  # its own class
+        past._totals = {
+            name: now - column.sum() + np.cumsum(column) for name, (now, column) in columns.items()
+        }  # its own class
         past._totals |= {name: np.zeros(len(samples)) for name in ("low", "square_low")}  # as above
         return past
