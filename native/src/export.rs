@@ -143,9 +143,7 @@ impl<'s, 'p, 'a> Export<'s, 'p, 'a> {
             names_of(py, names, &self.resource_columns)?,
             values_of(py, &self.resource_columns)?,
         );
-        let lossy = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        let scopes: Vec<(String, String)> =
-            scan.scopes.iter().map(|(name, version)| (lossy(name), lossy(version))).collect();
+        let scopes: Vec<(&str, &str)> = scan.scopes.iter().map(|(name, version)| (&**name, &**version)).collect();
         let parts = (
             (scan.rows(), offsets, errors, scan.skipped),
             ids,

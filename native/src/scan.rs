@@ -1,5 +1,6 @@
 //! What a scan has found so far, and the parts that traces and logs share.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::column::{Cell, Columns, Dictionary, ABSENT};
@@ -52,6 +53,9 @@ pub struct Fixed {
     pub trace_state: Vec<i32>,
 }
 
+/// Name and version of an instrumentation scope.
+type Scope<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// A flattened list over the rows that were written so far.
 #[derive(Default)]
 pub struct List {
@@ -85,8 +89,8 @@ pub struct Scan<'p, 'a> {
     pub resource_attributes: Columns<'a>,
     pub resources: usize,
     known_resources: HashMap<&'a [u8], usize>,
-    pub scopes: Vec<(&'a [u8], &'a [u8])>,
-    known_scopes: HashMap<(&'a [u8], &'a [u8]), usize>,
+    pub scopes: Vec<Scope<'a>>,
+    known_scopes: HashMap<Scope<'a>, usize>,
     pub skipped: u64,
     guesses: Vec<Guess<'a>>,
     list_sets: Vec<Vec<usize>>,
@@ -227,11 +231,17 @@ impl<'p, 'a> Scan<'p, 'a> {
 
     /// Say that all rows without a scope yet have this one.
     pub fn end_scope(&mut self, name: &'a [u8], version: &'a [u8]) {
-        let scope = (capped(name, NAME_CAP), capped(version, NAME_CAP));
-        let index = *self.known_scopes.entry(scope).or_insert(self.scopes.len());
-        if index == self.scopes.len() {
-            self.scopes.push(scope);
-        }
+        // As text, for what is not UTF-8 may become equal when it is replaced.
+        let scope =
+            (String::from_utf8_lossy(capped(name, NAME_CAP)), String::from_utf8_lossy(capped(version, NAME_CAP)));
+        let index = match self.known_scopes.get(&scope) {
+            Some(&known) => known,
+            None => {
+                self.scopes.push(scope.clone());
+                self.known_scopes.insert(scope, self.scopes.len() - 1);
+                self.scopes.len() - 1
+            }
+        };
         let rows = self.rows();
         self.fixed.scope.resize(rows, index as i32);
     }

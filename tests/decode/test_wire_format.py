@@ -170,6 +170,12 @@ def test_equal_resources_and_scopes_are_one() -> None:
     assert columns.resources["service.name"].kind.tolist() == [1, 0]
 
 
+def test_scopes_that_are_replaced_alike_are_one() -> None:
+    entries = [message(1, message(2, message(1, message(1, name)), message(2))) for name in (b"\xff", b"\xfe", b"a")]
+    columns = traces(*entries)
+    assert columns.scope.tolist() == [0, 0, 1]
+
+
 def test_event_times_are_the_earliest_and_event_attributes_the_first() -> None:
     def event(time: int, *values: bytes) -> bytes:
         pairs = [message(3, message(1, b"k"), message(2, string(value))) for value in values]
