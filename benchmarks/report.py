@@ -43,12 +43,7 @@ def recorded() -> list[dict[str, Any]]:
 
 def previous(results: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """Return the last recorded value of every row."""
-    return {
-        row["name"]: row["value"]
-        for result in results
-        for rows in result["sections"].values()
-        for row in rows
-    }
+    return {row["name"]: row["value"] for result in results for rows in result["sections"].values() for row in rows}
 
 
 def table(result: Mapping[str, Any], before: Mapping[str, float]) -> str:
@@ -64,7 +59,7 @@ def table(result: Mapping[str, Any], before: Mapping[str, float]) -> str:
             )
             if row.get("note"):
                 lines.append(f"      {row['note']}")
-    lines += [f"\nnot run: {name}: {why}" for name, why in result["not_run"].items()]
+    lines += [f"\nnot run: {name}: {_brief(why)}" for name, why in result["not_run"].items()]
     return "\n".join(lines)
 
 
@@ -82,10 +77,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         for row in rows:
             cells = _cells(row, {})
             what = cells["what"] + (f" ({row['note']})" if row.get("note") else "")
-            lines.append(
-                f"| {what} | {cells['value']} | {cells['range']} | {cells['goal']} | {cells['reached']} |"
-            )
-    lines += [f"\nNot run: {name}: {why}" for name, why in result["not_run"].items()]
+            lines.append(f"| {what} | {cells['value']} | {cells['range']} | {cells['goal']} | {cells['reached']} |")
+    lines += [f"\nNot run: {name}: {_brief(why)}" for name, why in result["not_run"].items()]
     return "\n".join(lines)
 
 
@@ -126,6 +119,12 @@ def _cells(row: Mapping[str, Any], before: Mapping[str, float]) -> dict[str, str
         "reached": reached,
         "before": "" if last is None else f"was {_number(last)}",
     }
+
+
+def _brief(why: str) -> str:
+    """Return the first line of a reason and, of what a program said after it, the last."""
+    lines = why.splitlines() or [""]
+    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
 
 
 def _number(value: float) -> str:

@@ -129,9 +129,7 @@ def tocsin(
         for path, text in (files or {}).items():
             (directory / path).write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "tocsin", "serve", "--config", str(directory / "config.yaml")]
-        with _running(
-            name, command, directory, grpc_port, api_port, lambda: _answers_ready(api_port)
-        ) as server:
+        with _running(name, command, directory, grpc_port, api_port, lambda: _answers_ready(api_port)) as server:
             yield server
 
 
@@ -154,9 +152,7 @@ def collector() -> Iterator[Server]:
         config = Path(made) / "config.yaml"
         config.write_text(text, encoding="utf-8")
         command = [str(binary), f"--config={config}"]
-        with _running(
-            "collector", command, Path(made), grpc_port, metrics_port, lambda: _listens(grpc_port)
-        ) as server:
+        with _running("collector", command, Path(made), grpc_port, metrics_port, lambda: _listens(grpc_port)) as server:
             yield server
 
 
@@ -209,10 +205,8 @@ def _running(
             while not ready():
                 if process.poll() is not None or time.monotonic() - started > _START_SECONDS:
                     log.seek(0)
-                    said = log.read()[-3000:].strip()
-                    raise NotRunError(
-                        f"{name} did not become ready (exit code {process.poll()}); it said:\n{said}"
-                    )
+                    said = log.read()[-800:].strip()
+                    raise NotRunError(f"{name} did not become ready (exit code {process.poll()}); it said:\n{said}")
                 time.sleep(0.002)
             yield Server(name, watched, grpc_port, http_port, directory, time.monotonic() - started)
         finally:
