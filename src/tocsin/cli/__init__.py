@@ -14,9 +14,9 @@ from typer.core import TyperCommand, TyperGroup
 from tocsin import __version__
 from tocsin.errors import TocsinError
 
-__all__ = ["app", "main"]
+__all__ = ["COMMANDS", "app", "main"]
 
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "serve": ("serve", "Run the service: spans in, alerts out."),
     "check": ("check", "Validate configuration and rule files; exit 1 on any error."),
     "demo": ("demo", "See it ring: a night's story, live in this terminal."),
@@ -28,12 +28,12 @@ _COMMANDS: Final = {
 
 class _Lazy(TyperGroup):
     def list_commands(self, ctx: object) -> list[str]:
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: object, cmd_name: str) -> TyperCommand | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, summary = _COMMANDS[cmd_name]
+        module, summary = COMMANDS[cmd_name]
         function: Callable[..., Any] = getattr(importlib.import_module(f"tocsin.cli.{module}"), module)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(cmd_name, short_help=summary)(function)
@@ -41,7 +41,7 @@ class _Lazy(TyperGroup):
 
     def format_commands(self, ctx: object, formatter: Any) -> None:  # noqa: ANN401  # typer does not name it
         with formatter.section("Commands"):
-            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
 app = typer.Typer(

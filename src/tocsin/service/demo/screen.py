@@ -193,9 +193,9 @@ def _moral(stage: Stage) -> list[str]:
 
 _NEXT: Final = (
     "Next:",
-    "  tocsin serve --config config.example.yaml     run it; send OTLP to 127.0.0.1:4317 (gRPC) or :4318 (HTTP)",
-    "  tocsin check config.example.yaml              validate an edit; a running service takes it within a second",
-    "  tocsin prices claude-sonnet-4-5 --input 705000   why a call costs what it costs",
+    "  tocsin serve --config config.example.yaml   then send OTLP to 127.0.0.1:4317",
+    "  tocsin check config.example.yaml            before an edit; it is live in a second",
+    "  tocsin prices claude-sonnet-4-5             why a call costs what it costs",
 )
 
 
