@@ -16,16 +16,21 @@ impl Seed {
 
     #[inline(always)]
     pub fn hash(self, bytes: &[u8]) -> u32 {
-        let length = bytes.len();
-        let mut state = self.0 ^ length as u64;
-        if length >= 8 {
-            for word in bytes.chunks_exact(8).filter_map(|word| word.first_chunk::<8>()) {
-                state = fold(state ^ u64::from_le_bytes(*word), self.1);
+        let mut state = self.0 ^ bytes.len() as u64;
+        if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            for words in bytes.chunks_exact(16) {
+                if let (Some(left), Some(right)) = (words.first_chunk::<8>(), words.last_chunk::<8>()) {
+                    state = fold(u64::from_le_bytes(*left) ^ self.1, u64::from_le_bytes(*right) ^ state);
+                }
             }
-            // The last 8 bytes overlap what was read; that costs less than reading a tail of unknown length.
-            if let Some(last) = bytes.last_chunk::<8>() {
-                state = fold(state ^ u64::from_le_bytes(*last), self.1);
-            }
+            // What the pairs of words left over: a word that overlaps them costs less than a tail of unknown length.
+            let middle = if bytes.len() > 16 && bytes.len() % 16 > 8 {
+                bytes[bytes.len() - 16..].first_chunk::<8>()
+            } else {
+                Some(first)
+            };
+            let middle = middle.map_or(0, |word| u64::from_le_bytes(*word));
+            state = fold(middle ^ self.1, u64::from_le_bytes(*last) ^ state);
         } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
             let word = u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
             state = fold(state ^ word, self.1);
