@@ -2,8 +2,8 @@
 
 A group or filter attribute that a span lacks is inherited from its nearest ancestor, else from any span of its trace.
 Attributes that a whole trace shares (conversation, tenant, anything of the application's) are taken as soon as any span
-has them. Those that belong to a branch (which agent, which prompt) wait until the ancestors are known, because the first
-agent heard of need not be the one above.
+has them. Those that belong to a branch (which agent, which prompt) wait until the ancestors are known, because the
+first agent heard of need not be the one above.
 """
 
 from dataclasses import dataclass
@@ -115,7 +115,7 @@ class Ancestry:
     def inherit(
         self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32]
     ) -> tuple[SpanBatch, NDArray[np.uint64] | None]:
-        """Return the batch with the labels that its traces know, and [n] bits of those still missing (None: nowhere)."""
+        """Return the batch with what its traces know filled in, and [n] bits of labels still missing (None: none)."""
         missing: NDArray[np.uint64] | None = None
         labels = dict(batch.labels)
         for bit, label in enumerate(self.labels):

@@ -1,8 +1,8 @@
 """The engine: priced spans in, alert events out. Pure: time is an argument, and nothing outside is touched.
 
 Two clocks. Event time `T` is the greatest event time seen, never further ahead of the wall clock than `max_skew`; while
-nothing arrives it goes on at the wall clock's pace. The wall clock is given with every call and serves only the statement
-of how late an alert is.
+nothing arrives it goes on at the wall clock's pace. The wall clock is given with every call and serves only the
+statement of how late an alert is.
 
 Between two instants at which time alone changes something (a pane leaves, a `for` elapses, a trace completes) samples
 are taken together; at each such instant the engine stops, so that a batch of an hour gives the alerts of an hour of
@@ -100,11 +100,10 @@ class Engine:
             now: wall clock, Unix nanoseconds.
         """
         self._judge.wall = now
-        if len(batch):
-            batch = self._clocked(batch, now)
-            keys = keys_of(batch)
-            batch, keys = self._deduplicated(batch, keys)
-            self._moved_at = now
+        if not len(batch):
+            return []
+        batch, keys = self._deduplicated(self._clocked(batch, now))
+        self._moved_at = now
         begin = 0
         while begin < len(batch):
             due = self._next_due()
@@ -170,7 +169,8 @@ class Engine:
             batch = batch.take(np.argsort(batch.end, kind="stable"))
         return batch
 
-    def _deduplicated(self, batch: SpanBatch, keys: Keys) -> tuple[SpanBatch, Keys]:
+    def _deduplicated(self, batch: SpanBatch) -> tuple[SpanBatch, Keys]:
+        keys = keys_of(batch)
         identity = keys.span
         results = np.flatnonzero(batch.span_class == SpanClass.EVALUATION)
         if len(results):

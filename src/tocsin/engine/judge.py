@@ -92,8 +92,8 @@ class Judge:
             if alert is None or watch.due(slot) != at:
                 continue
             value, count = self._present(leaf, watch, slot, alert)
-            for change in elapse(alert, at, value):
-                events.append(self._event(leaf, watch, slot, alert, change, count, None))
+            changes = elapse(alert, at, value)
+            events += [self._event(leaf, watch, slot, alert, change, count, None) for change in changes]
             watch.settle(slot, alert)
             self._schedule(leaf, watch, slot)
         return events
@@ -169,8 +169,9 @@ class Judge:
     def _course(
         leaf: Leaf, window: Window, watch: Watch, slot: int, samples: Samples, own: NDArray[np.intp]
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.intp]]:
-        """Return value and count after each of a slot's samples, and the samples' positions: what each would have led to
-        alone, so that an alert is the same however spans were batched.
+        """Return value and count after each of a slot's samples, and the samples' positions.
+
+        It is what each would have led to alone, so that an alert is the same however spans were batched.
         """
         if len(own) == 1:
             slots = np.array([slot])
@@ -221,8 +222,9 @@ class Judge:
         *,
         further: bool = True,
     ) -> list[AlertEvent]:
-        """Judge one sample ([1] values and times) of a rule without a window; `further`: it is not a sample that was
-        judged before and has grown.
+        """Judge one sample ([1] values and times) of a rule without a window.
+
+        `further` says that it was not judged before; a trace that has grown was.
         """
         changes = watch.step(slot, values, np.ones(1, np.int64), times, hits=further)
         events = [self._event(leaf, watch, slot, watch.alerts[slot], change, 1, cause) for change, _ in changes]

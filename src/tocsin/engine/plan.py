@@ -1,4 +1,4 @@
-"""The plan: rules to leaves and watches. A reload makes a new plan out of the parts of the old one that are unchanged."""
+"""The plan: rules to leaves and watches. A reload makes a new one out of the parts of the old that are unchanged."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -76,8 +76,7 @@ def _watches(sharing: Iterable[tuple[Rule, str | None]], groups: Groups) -> list
             rows.append(layer := {})
         layer[constant] = rule
     for rows in layers.values():
-        for layer in rows:
-            watches.append(Watch(list(layer.values()), {name: i for i, name in enumerate(layer)}, groups))
+        watches += [Watch(list(layer.values()), {name: i for i, name in enumerate(layer)}, groups) for layer in rows]
     return watches
 
 

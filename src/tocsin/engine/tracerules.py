@@ -1,5 +1,6 @@
-"""Rules whose samples are traces: judged as the trace grows where the condition can only become truer, else when it is
-complete.
+"""Rules whose samples are traces.
+
+A trace is judged as it grows where the condition can only become truer, else when it is complete.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One chunk of a batch as rules look at it: values, filters and groups, each computed once however many rules share it."""
+"""One chunk of a batch as rules look at it: values, filters and groups, each computed once for all rules."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -166,9 +166,7 @@ class Watch:
     def effective_levels(
         self, index: int, values: NDArray[np.float64], counts: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return [n] the level whose threshold is passed, and [n] the level whose recovery threshold is not yet crossed
-        back; -1 where none.
-        """
+        """Return [n] the level whose threshold is passed and [n] the one whose recovery threshold still is, or -1."""
         if self.condition is Condition.ABSENT:
             level = np.where(counts == 0, 0, -1)
             return level, level

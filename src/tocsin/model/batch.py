@@ -100,7 +100,7 @@ class SpanBatch:
     input_audio_tokens: NDArray[np.int64]
     output_audio_tokens: NDArray[np.int64]
     reported_usd: NDArray[np.float64]
-    """[n] the cost that the span itself states, US dollars; NaN where it states none (or states 0 for want of a price)."""
+    """[n] US dollars that the span itself states; NaN where it states none, or 0 for want of a price."""
     ttft_ms: NDArray[np.float64]
     """[n] time to first token, milliseconds; NaN where unknown."""
     adjusted_count: NDArray[np.float64]
