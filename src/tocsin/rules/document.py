@@ -122,6 +122,9 @@ class Document:
     """Everything that was put in from outside."""
     is_whole: bool = True
     """Nothing in it refers to the outside: the same text is the same document."""
+    has_anchors: bool = False
+    shifts: list[int] = field(default_factory=list)
+    """Lines to add to those of each rule's nodes, where they were parsed at another line; empty: none."""
 
     def at(self, path: KeyPath) -> Node:
         """Return the deepest value on the way along `path`; keys that are not in the file are passed over."""
@@ -129,24 +132,26 @@ class Document:
 
     def problem(self, mistake: Mistake) -> Problem:
         """Return a mistake with its line and column, and without secrets."""
-        node, key_place = self._find(mistake.path)
+        node, shift, key_place = self._find(mistake.path)
         line, column = key_place if mistake.at_key else (node.line, node.column)
         text = hide(mistake.text, node.secrets, here=bool(node.secrets))
-        return Problem(self.file, line, column, hide(text, self.secrets, here=False))
+        return Problem(self.file, line + shift, column, hide(text, self.secrets, here=False))
 
-    def _find(self, path: KeyPath) -> tuple[Node, tuple[int, int]]:
-        """The deepest value on the way, and the place of its key: its own where it has none."""
-        node = self.root
+    def _find(self, path: KeyPath) -> tuple[Node, int, tuple[int, int]]:
+        """The deepest value on the way, lines to add, and the place of its key: its own where it has none."""
+        node, shift = self.root, 0
         place = node.line, node.column
-        for key in path:
+        for depth, key in enumerate(path):
             child = node.child(key)
             if child is None:
                 continue
+            if depth == 1 and path[0] == "rules" and isinstance(key, int) and self.shifts:
+                shift = self.shifts[key]
             place = child.line, child.column
             if node.entries is not None and isinstance(key, str):
                 place = node.entries[key][0]
             node = child
-        return node, place
+        return node, shift, place
 
 
 def parse(
@@ -227,6 +232,7 @@ class _Composer:
             )
         if isinstance(event, NodeEvent) and event.anchor is not None:
             self._anchors[event.anchor] = node
+            self.document.has_anchors = True
         return node
 
     def _alias(self, event: AliasEvent) -> Node:
@@ -356,6 +362,7 @@ def _plain_value(text: str) -> object:
 
 
 _ADVICE = (
+    ("'<stream end>'", "the file ends here inside a '[' or '{'; close it"),
     ("'\\t' that cannot start", "a tab where indentation is expected; indent with spaces"),
     ("that cannot start any token", "a value can't begin with this character; put it in quotes"),
     (

@@ -14,7 +14,8 @@ from tocsin.errors import ConfigError
 from tocsin.notify.template import problem_of
 from tocsin.rules.compile import compile_rule
 from tocsin.rules.config import SHORT_NAMES, RuleConfig
-from tocsin.rules.document import MAX_BYTES, Document, parse
+from tocsin.rules.document import MAX_BYTES, Document
+from tocsin.rules.items import ItemMemory, Parsed
 from tocsin.rules.problems import KeyPath, Mistake, Problem, closest
 from tocsin.rules.rule import Rule, Sampling
 from tocsin.rules.validation import later_keys, unknown_key, validate
@@ -95,6 +96,16 @@ class _RuleText:
         return f"rule {name[:120]!r}" if isinstance(name, str) and name else f"rule {int(self.path[-1]) + 1}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    """What one rule's text means, wherever it stands."""
+
+    config: RuleConfig | None
+    rule: Rule | None
+    mistakes: list[Mistake]
+    """Paths begin at the rule."""
+
+
 @dataclass(slots=True)
 class _RuleFile:
     """What a file's rules became; kept while its content stays the same."""
@@ -122,6 +133,8 @@ class Loader:
         self._path = path
         self._environ = os.environ if environ is None else environ
         self._rule_files: dict[Path, _RuleFile] = {}
+        self._items: dict[Path, ItemMemory] = {}
+        self._meanings: dict[Path, dict[tuple[str, Sampling], _Meaning]] = {}
         self.reading = Reading()
         """What the last load looked at, whether it succeeded or not."""
 
@@ -144,9 +157,10 @@ class Loader:
     def _load(self, data: bytes | None, *, bare: bool) -> Loaded:
         self.reading = Reading()
         outcome = _Outcome()
-        document = self._document(self._path, outcome, data)
+        parsed = self._parsed(self._path, outcome, data)
+        document = parsed.document if parsed else None
         top = document.root.plain() if document else None
-        if document is None or (top is None and outcome.problems):
+        if parsed is None or document is None or (top is None and outcome.problems):
             raise _error(outcome.problems)
         if not isinstance(top, dict):
             text = (
@@ -157,7 +171,7 @@ class Loader:
             raise _error([*outcome.problems, document.problem(Mistake((), text))])
         configuration = self._configuration(document, top, outcome)
         sampling = configuration.sampling if configuration else Sampling.IGNORE
-        self._add_rules(document, ("rules",), top.get("rules"), sampling, outcome)
+        self._add_rules(self._path, parsed, top.get("rules"), sampling, outcome)
         for path in self._rule_paths(document, top, outcome):
             self._add_rule_file(path, sampling, outcome)
         contacts = None if bare and set(top) <= {"rules"} else top.get("contact_points") or {}
@@ -171,7 +185,7 @@ class Loader:
             tuple(str(warning) for warning in outcome.warnings),
         )
 
-    def _document(self, path: Path, outcome: _Outcome, data: bytes | None = None) -> Document | None:
+    def _parsed(self, path: Path, outcome: _Outcome, data: bytes | None = None) -> Parsed | None:
         """The parsed file; None where it can't be read."""
         try:
             content = self.reading.read(path, MAX_BYTES) if data is None else data
@@ -186,9 +200,10 @@ class Loader:
             outcome.problems.append(Problem(str(path), line, column, "not UTF-8; save the file as UTF-8"))
             return None
         references = References(path.parent, self._environ, self.reading)
-        document, problems = parse(text, str(path), references.substitute)
-        outcome.problems += problems
-        return document
+        memory = self._items.setdefault(path, ItemMemory())
+        parsed = memory.parse(text, str(path), references.substitute)
+        outcome.problems += parsed.problems
+        return parsed
 
     def _configuration(self, document: Document, top: Mapping[str, Any], outcome: _Outcome) -> Configuration | None:
         rest = {key: value for key, value in top.items() if key != "rules"}
@@ -238,9 +253,10 @@ class Loader:
             outcome.problems += known.problems
             return
         self._rule_files.pop(path, None)
-        document = self._document(path, own)
-        if document is not None:
-            self._add_file_rules(document, sampling, own)
+        parsed = self._parsed(path, own)
+        if parsed is not None:
+            document = parsed.document
+            self._add_file_rules(path, parsed, sampling, own)
             if document.is_whole:
                 self._rule_files[path] = _RuleFile(
                     self.reading.digests[path], sampling, document, own.rules, own.problems
@@ -255,7 +271,8 @@ class Loader:
             return False
         return known.digest == self.reading.digests[path] and known.sampling is sampling
 
-    def _add_file_rules(self, document: Document, sampling: Sampling, outcome: _Outcome) -> None:
+    def _add_file_rules(self, path: Path, parsed: Parsed, sampling: Sampling, outcome: _Outcome) -> None:
+        document = parsed.document
         top = document.root.plain()
         if not isinstance(top, dict):
             if not outcome.problems:
@@ -275,27 +292,31 @@ class Loader:
                     else f"{unknown_key(None, key)}; a rule file holds only 'rules'"
                 )
                 outcome.problems.append(document.problem(Mistake((key,), text, at_key=True)))
-        self._add_rules(document, ("rules",), top.get("rules"), sampling, outcome)
+        self._add_rules(path, parsed, top.get("rules"), sampling, outcome)
 
-    def _add_rules(
-        self, document: Document, path: KeyPath, written: object, sampling: Sampling, outcome: _Outcome
-    ) -> None:
+    def _add_rules(self, path: Path, parsed: Parsed, written: object, sampling: Sampling, outcome: _Outcome) -> None:
+        document = parsed.document
         if written is None:
             return
         if not isinstance(written, list):
-            outcome.problems.append(
-                document.problem(Mistake(path, "should be a list of rules, each begun with '- name:'"))
-            )
+            text = "should be a list of rules, each begun with '- name:'"
+            outcome.problems.append(document.problem(Mistake(("rules",), text)))
             return
+        before = self._meanings.get(path, {})
+        now: dict[tuple[str, Sampling], _Meaning] = {}
         for at, rule in enumerate(written):
-            text = _RuleText(document, (*path, at), rule)
-            mistakes = _understand(text, sampling)
-            outcome.problems += _told(text, mistakes)
-            outcome.rules.append(text)
+            item = parsed.items[at] if parsed.items else ""
+            entry = _RuleText(document, ("rules", at), rule)
+            meaning = (before.get((item, sampling)) if item else None) or _meaning_of(entry, sampling)
+            if item:
+                now[item, sampling] = meaning
+            entry.config, entry.rule = meaning.config, meaning.rule
+            outcome.problems += _told(entry, meaning.mistakes)
+            outcome.rules.append(entry)
+        self._meanings[path] = now
 
 
-def _understand(text: _RuleText, sampling: Sampling) -> list[Mistake]:
-    """Fill in what the text means; return what is wrong with it, paths beginning at the rule."""
+def _meaning_of(text: _RuleText, sampling: Sampling) -> _Meaning:
     if isinstance(text.written, dict):
         later = [
             Mistake((key,), unknown_key(RuleConfig, key), at_key=True)
@@ -304,17 +325,18 @@ def _understand(text: _RuleText, sampling: Sampling) -> list[Mistake]:
         ]
         if later:
             # The rest of such a rule follows other rules; what else would be said of it is noise.
-            return later
+            return _Meaning(None, None, later)
     config, mistakes = validate(RuleConfig, text.document, text.path, text.written)
     if config is None:
-        return [Mistake(mistake.path[len(text.path) :], mistake.text, mistake.at_key) for mistake in mistakes]
-    text.config = config
-    text.rule, mistakes = compile_rule(config, sampling=sampling)
-    return mistakes + [
+        begin = len(text.path)
+        return _Meaning(None, None, [Mistake(each.path[begin:], each.text, each.at_key) for each in mistakes])
+    rule, mistakes = compile_rule(config, sampling=sampling)
+    mistakes += [
         Mistake((key,), f"not a template that can be filled in: {problem}")
         for key, template in (("summary", config.summary), ("dashboard_url", config.dashboard_url))
         if template is not None and (problem := problem_of(template)) is not None
     ]
+    return _Meaning(config, rule, mistakes)
 
 
 def _told(text: _RuleText, mistakes: Iterable[Mistake]) -> list[Problem]:
