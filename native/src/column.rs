@@ -100,6 +100,10 @@ impl<'a> Dictionary<'a> {
 
     fn insert(&mut self, hash: u32, payload: Payload<'a>) -> i32 {
         let code = self.payloads.len();
+        if code == 0 {
+            self.payloads.reserve(FEW);
+            self.hashes.reserve(FEW);
+        }
         self.payloads.push(payload);
         self.hashes.push(hash);
         self.last = code;
@@ -173,7 +177,7 @@ pub struct Column<'a> {
 
 impl<'a> Column<'a> {
     pub fn new(entry: usize, cap: usize, seed: Seed) -> Self {
-        Column { entry, cells: Vec::new(), dictionary: Dictionary::new(seed), event: 0, fresh: false, cap }
+        Column { entry, cells: Vec::with_capacity(16), dictionary: Dictionary::new(seed), event: 0, fresh: false, cap }
     }
 
     /// Write the value of a row that is not before the last one; it replaces what the row had, and the result says
