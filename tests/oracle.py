@@ -90,6 +90,8 @@ class Oracle:
         self.series = {rule.name: _Series(rule) for rule in rules}
         self.seen: dict[tuple[int, int], int] = {}
         self.duplicates = 0
+        self.ungrouped = 0
+        """Samples that never got a label that their rule groups or filters by."""
 
     def value(self, rule: Rule, group: Group = (), at: int | None = None) -> Interval:
         """Return the value of one series over the exact window that ends at `at` (None: now)."""
@@ -188,11 +190,20 @@ class Oracle:
         while True:
             moment = min([after, *(due for due in (*self._dues(), *stops) if moment < due < after)])
             for trace in self.traces.values():
-                trace.completed |= trace.complete_at <= moment
+                if not trace.completed and trace.complete_at <= moment:
+                    trace.completed = True
+                    self._give_up(trace)
             for series in self.series.values():
                 said += self._judge(series, moment)
             if moment == after:
                 return said
+
+    def _give_up(self, trace: Trace) -> None:
+        """Choice: a sample waits for a label until its trace is complete; then it belongs to no group."""
+        for series in self.series.values():
+            kept = [pending for pending in series.waiting if pending.trace is not trace]
+            self.ungrouped += len(series.waiting) - len(kept)
+            series.waiting = kept
 
     def _dues(self) -> Iterable[int]:
         """Return the moments at which something may change without a new span."""
@@ -220,7 +231,7 @@ class Oracle:
                 continue  # not known yet
             alert = series.alerts.setdefault(group, Alert(rule, group))
             found = series.value(group, moment)
-            said += alert.step(Reading(found.low, found.samples, found.unpriced), moment)
+            said += alert.step(Reading(found.low, found.samples + found.unpriced), moment)
         return said
 
     def _trace_samples(self, series: _Series, moment: int) -> None:
@@ -245,3 +256,5 @@ class Oracle:
                 # One trace is one hit, and another only where it reaches a higher level.
                 series.judged[trace.id] = level
                 hits.offer(moment, value)
+            elif level is not None:
+                hits.grown(value)

@@ -51,7 +51,7 @@ class Reading:
 
     value: float
     samples: int
-    unpriced: int = 0
+    """Choice: unpriced calls are among them: a window that has only these is not empty."""
 
 
 @dataclass
@@ -103,7 +103,7 @@ class _Notices:
         return said
 
     def remind(self, level: Level, moment: int, value: float) -> Said | None:
-        """Choice: a reminder is a notification, so the next is due a cooldown later."""
+        """Choice: a reminder is a notification, so it begins a cooldown, and at its end there is one again."""
         if self.reminder_due is None or moment < self.reminder_due or not level.notify:
             return None
         said = self._said(Transition.REMINDER, level, moment, value, told=True)
@@ -236,8 +236,8 @@ class Hits:
 
     def level_of(self, value: Fraction | float | None) -> int | None:
         """Return the highest level that a sample reaches; None: no hit."""
-        if value is None:
-            return None
+        if value is None or self.rule.min_samples > 1:
+            return None  # a sample alone is one sample
         reached = [
             place
             for place, level in enumerate(self.rule.levels)
@@ -250,6 +250,11 @@ class Hits:
         level = self.level_of(value) if self.rule.window_ns is None else None
         if level is not None and value is not None:
             self.queue.append((time, float(value), level))
+
+    def grown(self, value: Fraction | float | None) -> None:
+        """Note that what hit has become more since."""
+        if self.level is not None and value is not None:
+            self.notices.see(float(value))
 
     def dues(self) -> Iterable[int]:
         """The moments at which time alone may change something."""
@@ -269,7 +274,8 @@ class Hits:
             self.level = None
         for _, value, level in due:
             said += self._hit(value, level, moment)
-        if self.level is not None:
+        # Choice: without a hit since the last notification there is nothing to remind of.
+        if self.level is not None and self.notices.suppressed:
             reminder = self.notices.remind(self.rule.levels[self.level], moment, self.notices.peak)
             said += [reminder] if reminder else []
         return said

@@ -117,8 +117,9 @@ def value_of_trace(rule: Rule, trace: Trace) -> tuple[bool, Fraction | float | N
     used = trace.spans if rule.metric in SCORES or rule.metric is Metric.ATTRIBUTE else trace.calls()
     found = [value for there, value in (value_of_span(rule, span) for span in used) if there]
     known = [Fraction(value) for value in found if value is not None]
-    if not found:
+    if not found and (rule.metric in SCORES or rule.metric is Metric.ATTRIBUTE):
         return False, None, 0
+    # Choice: every trace is a sample of cost and tokens; the sum over no calls is 0.
     if rule.metric in SCORES:
         return True, sum(known, Fraction(0)) / len(known), 0
     return True, sum(known, Fraction(0)), len(found) - len(known)

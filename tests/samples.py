@@ -30,6 +30,7 @@ from tocsin.rules.rule import (
 )
 
 __all__ = [
+    "CALM_GRID",
     "EPOCH",
     "LABELS",
     "MINUTE",
@@ -47,6 +48,9 @@ SECOND = 10**9
 MINUTE = 60 * SECOND
 EPOCH = 1_790_000_000 * SECOND
 """Where histories begin, Unix nanoseconds."""
+CALM_GRID = 8 * SECOND
+"""The grid of histories for which calm rules decide alike whatever their panes are: no window of theirs ends, and no
+timer of theirs elapses, within two seconds before a sample."""
 LABELS = ("conversation", "tenant", "environment")
 """Labels of the histories; one value per trace, on some of its spans."""
 NUMBERS = ("judge_score", "app.size")
@@ -194,6 +198,8 @@ def histories(
     inherited: bool = False,
     nested: bool = False,
     trees: bool = False,
+    rooted: bool = False,
+    grid: int = SECOND // 2,
 ) -> list[Span]:
     """Spans in order of event time, all ids distinct.
 
@@ -205,22 +211,29 @@ def histories(
         inherited: labels stand on some spans of a trace only; else on all.
         nested: LLM spans may stand below LLM spans; else they are leaves.
         trees: spans have parents; else every span is a root.
+        rooted: each trace is one tree, within 56 s, under a root that is no call and ends last; so no span comes
+            after its trace was complete, whatever completes it.
+        grid: all times are multiples of this many nanoseconds after the epoch; `CALM_GRID` for calm rules.
     """
     spans: list[Span] = []
     for trace in range(1, draw(st.integers(1, max_traces)) + 1):
         labels = {name: draw(st.sampled_from(["a", "b"])) for name in LABELS}
-        begin = EPOCH + draw(st.integers(0, spread))
+        begin = draw(st.integers(0, spread // grid))
         count = draw(st.integers(1, max_spans))
+        extent = min(60, 56 * SECOND // grid) if rooted else 60
         own: list[Span] = []
         for number in range(count):
-            span_class = draw(st.sampled_from(list(classes)))
+            root = rooted and not number
+            span_class = SpanClass.CHAIN if root else draw(st.sampled_from(list(classes)))
             above = [span for span in own if nested or span.span_class != SpanClass.LLM]
-            parent = draw(st.sampled_from(above)).span if trees and above and number else 0
+            parent = draw(st.sampled_from(above)).span if (trees or rooted) and above and number else 0
             bearing = {name: value for name, value in labels.items() if not inherited or draw(st.booleans())}
-            time = min(begin + draw(st.integers(0, 60)) * SECOND // 2, EPOCH + spread)
+            steps = extent if root else draw(st.integers(0, extent))
+            time = EPOCH + min(begin + steps, spread // grid) * grid
             own.append(_call(draw, Span(time, trace, trace * 1000 + number, parent, None, span_class), bearing))
         spans += own
-    return sorted(spans, key=lambda span: (span.time, span.trace, span.span))
+    # At equal times children come before their parents, as exporters send them.
+    return sorted(spans, key=lambda span: (span.time, span.trace, -span.span))
 
 
 def _call(draw: st.DrawFn, span: Span, labels: Mapping[str, str]) -> Span:
@@ -272,6 +285,12 @@ _THRESHOLDS: dict[Metric, st.SearchStrategy[float | str]] = {
     Metric.UNPRICED_RATIO: st.sampled_from([0, "0.1", "0.5"]),
     Metric.ATTRIBUTE: st.sampled_from(["0.25", "0.5", 2]),
 }
+_WINDOWS = [2 * SECOND, 30 * SECOND, 5 * MINUTE, 10 * MINUTE, 60 * MINUTE]
+_FOR, _KEEP, _COOL = [5 * SECOND, MINUTE], [10 * SECOND, 2 * MINUTE], [MINUTE, 30 * MINUTE]
+# Samples end at 0 of the grid's 8 s; windows at 4 and up to a pane later; the timers of both elsewhere.
+_CALM_WINDOWS = [4 * SECOND, 28 * SECOND, 300 * SECOND, 596 * SECOND]
+_CALM_FOR, _CALM_KEEP, _CALM_COOL = [10 * SECOND, 58 * SECOND], [9 * SECOND, 121 * SECOND], [59 * SECOND, 1803 * SECOND]
+_ONLY_OF_SPANS = (Metric.TIME_TO_FIRST_TOKEN, Metric.UNPRICED_RATIO)
 _GROUPINGS = [
     (), (("conversation",),), (("tenant",), ("environment",)), (("trace",),), (("conversation", "trace"),),
 ]  # fmt: skip
@@ -291,22 +310,27 @@ def rules(
     monotone: bool = False,
     scopes: Sequence[Scope] = (Scope.SPAN,),
     timers: bool = True,
+    calm: bool = False,
     alternatives: bool = True,
     aggregates: Sequence[Aggregate] = tuple(Aggregate),
 ) -> Rule:
     """Rules over the labels and numbers of `histories`.
 
     Args:
-        windowless: each sample is judged on its own; else a window of 2 s to 1 h.
+        windowless: each sample is judged on its own; else a window of 2 s to 1 h (4 s to 10 m, if calm).
         monotone: only sums and counts above a threshold.
         scopes: to choose from.
         timers: with `for`, `keep_firing_for`, cooldowns and recovery thresholds; else the defaults.
+        calm: with histories on `CALM_GRID`, no decision hangs on the length of a pane: alerts must be the same, and
+            their times within a pane of each other.
         alternatives: may group by `conversation or trace`; where labels are inherited, which of the two is known
             first depends on how the spans are split into requests.
         aggregates: to choose from, where not monotone.
     """
+    scope = draw(st.sampled_from(list(scopes)))
+    of_traces = [metric for metric in _THRESHOLDS if metric not in _ONLY_OF_SPANS]
     sums = (Metric.COST, Metric.TOKENS, Metric.INPUT_TOKENS, Metric.COUNT)
-    metric = draw(st.sampled_from(sums if monotone else tuple(_THRESHOLDS)))
+    metric = draw(st.sampled_from(sums if monotone else of_traces if scope is Scope.TRACE else list(_THRESHOLDS)))
     aggregate = Aggregate.SUM if monotone else draw(st.sampled_from(list(aggregates)))
     above = [Condition.GT, Condition.GTE]
     condition = draw(st.sampled_from(above if monotone else [*above, Condition.LT, Condition.LTE]))
@@ -314,25 +338,23 @@ def rules(
     given: dict[str, Any] = {}
     if timers:
         given = {
-            "for_ns": 0 if windowless else draw(st.sampled_from([0, 5 * SECOND, MINUTE])),
-            "keep_firing_ns": draw(st.sampled_from([0, 10 * SECOND, 2 * MINUTE])),
-            "cooldown_ns": draw(st.sampled_from([MINUTE if windowless else 0, MINUTE, 30 * MINUTE])),
+            "for_ns": 0 if windowless else draw(st.sampled_from([0, *(_CALM_FOR if calm else _FOR)])),
+            "keep_firing_ns": draw(st.sampled_from([0, *(_CALM_KEEP if calm else _KEEP)])),
+            "cooldown_ns": draw(st.sampled_from([*([] if windowless else [0]), *(_CALM_COOL if calm else _COOL)])),
             "notify_resolved": draw(st.booleans()),
             "no_data": draw(st.sampled_from(list(NoData))),
-            "min_samples": draw(st.sampled_from([1, 1, 3])),
+            "min_samples": 1 if windowless else draw(st.sampled_from([1, 1, 3])),
         }
     return rule_of(
         metric=metric,
         attribute="app.size" if metric is Metric.ATTRIBUTE else None,
         aggregate=aggregate,
         quantile=draw(st.sampled_from([0.5, 0.95, 0.999])) if aggregate is Aggregate.QUANTILE else None,
-        window_ns=None
-        if windowless
-        else draw(st.sampled_from([2 * SECOND, 30 * SECOND, 5 * MINUTE, 10 * MINUTE, 60 * MINUTE])),
+        window_ns=None if windowless else draw(st.sampled_from(_CALM_WINDOWS if calm else _WINDOWS)),
         group_by=draw(st.sampled_from(_GROUPINGS if alternatives else _GROUPINGS[:-1])),
         filters=draw(st.sampled_from(_FILTERS)),
         condition=condition,
         threshold=threshold,
-        scope=draw(st.sampled_from(list(scopes))),
+        scope=scope,
         **given,
     )
