@@ -161,8 +161,9 @@ class Judge:
             slots = slots[possible | watch.active[slots]]
         if not len(slots):
             return slots
-        values = leaf.values(watch, window, slots)
-        breached = watch.is_breached(slots, values, window.samples(slots)) | watch.active[slots]
+        breached = watch.is_breached(slots, leaf.values(watch, window, slots), window.samples)
+        if watch.alerts:
+            breached = breached | watch.active[slots]
         return np.unique(slots[breached]) if breached.any() else slots[:0]
 
     @staticmethod
@@ -200,7 +201,7 @@ class Judge:
         if samples.unpriced is not None:
             ones[samples.unpriced] = 0
         for watch in leaf.watches:
-            hit = np.flatnonzero(watch.is_breached(samples.slots, values, ones))
+            hit = np.flatnonzero(watch.is_breached(samples.slots, values, lambda _: ones))
             if not len(hit):
                 continue
             leaf.log.append(samples.slots[hit], samples.times[hit], samples.values[hit], occasion.places(rows[hit]))
@@ -241,7 +242,7 @@ class Judge:
             if not len(own) or window is None:
                 continue
             values, counts = leaf.values(watch, window, own), window.samples(own)
-            rows = watch.is_breached(own, values, counts) | watch.active[own]
+            rows = watch.is_breached(own, values, window.samples) | watch.active[own]
             if any(rule.no_data.value == "alert" for rule in watch.rules):
                 rows |= counts == 0
             for row in np.flatnonzero(rows).tolist():
@@ -322,7 +323,7 @@ class Judge:
             window_from=begin,
             window_to=change.at,
             traces=found.traces(leaf.scale, summed=summed, lowest=lowest),
-            drivers=found.drivers(summed=summed),
+            drivers=tuple(driver for driver in found.drivers(summed=summed) if driver.attribute not in alert.group),
             unpriced_samples=0 if window is None else int(window.unpriced(slots)[0]),
             estimated=adjusted and float(window.count(slots)[0]) != float(window.samples(slots)[0]),  # type: ignore[union-attr]  # adjusted says it
         )

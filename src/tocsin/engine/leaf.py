@@ -130,26 +130,27 @@ class Leaf:
     window: Window | None = None
     scheduled: int | None = None
     """The expiry that is in the engine's schedule."""
+    measure: int = 0
+    """The number of its (metric, attribute) in the plan."""
+    choice: int = 0
+    """The number of what decides which rows it takes; leaves over the same spans mostly share one."""
     awaited: tuple[int, ...] = ()
     """Bits of inherited labels; a row waits while all bits of any of these are missing."""
     judged: set[int] = field(default_factory=set)
     """Slots of traces that were found in breach while they grew, for trace rules without a window."""
 
+    billed: bool = field(init=False)
+    """Whether the metric is of what is paid for."""
+    scale: float = field(init=False)
+    """Raw units in one of the metric's."""
+
     def __post_init__(self) -> None:
         """Make the window."""
+        self.billed = self.key.metric in BILLED
+        self.scale = SCALE.get(self.key.metric, 1.0)
         if self.key.window_ns is not None:
             self.window = _window(self.key.storage, self.key.window_ns)
             self.window.resize(self.groups.capacity)
-
-    @property
-    def billed(self) -> bool:
-        """Whether the metric is of what is paid for."""
-        return self.key.metric in BILLED
-
-    @property
-    def scale(self) -> float:
-        """Raw units in one of the metric's."""
-        return SCALE.get(self.key.metric, 1.0)
 
     def resize(self) -> None:
         """Follow the groups' capacity."""
@@ -189,10 +190,8 @@ class Leaf:
         """Return the rows of a view that are samples of this leaf, with their groups; counts those without a group."""
         if view.agents_only and not self.billed:
             return None
-        measured = view.measured(self.key.metric, self.key.attribute)
-        # Leaves that differ only in metric or window mostly take the same rows.
-        choice = self.key.classes, self.billed, self.key.filters, self.key.grouping, self.awaited
-        chosen = choice if measured.valid is None else (*choice, self.key.metric, self.key.attribute)
+        measured = view.remembered(self.measure, lambda: view.measure(self.key.metric, self.key.attribute))
+        chosen = (self.choice, None if measured.valid is None else self.measure)
         slots, rows, ungrouped = view.remembered(chosen, lambda: self._choose(view, measured))
         self.resize()
         if ungrouped:
@@ -206,7 +205,7 @@ class Leaf:
             return samples, rows
         counts = None if measured.counts is None else measured.counts[rows]
         unpriced = None if measured.unpriced is None else measured.unpriced[rows]
-        times = view.remembered(("times", chosen), lambda: view.batch.end[rows])
+        times = view.remembered((*chosen, "times"), lambda: view.batch.end[rows])
         weights = None if weights is None else weights[rows]
         return Samples(slots, times, measured.values[rows], counts, unpriced, weights), rows
 

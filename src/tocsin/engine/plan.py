@@ -42,6 +42,8 @@ def make_plan(rules: Sequence[Rule], group_limit: int, evidence_limit: int, old:
     for rule in rules:
         key, constant = leaf_key(rule)
         members[key].append((rule, constant))
+    measures: dict[object, int] = {}
+    choices: dict[object, int] = {}
     log_limit = max(4096, evidence_limit // max(len(members), 1))
     for key, sharing in members.items():
         kept = None if old is None else old.leaves.get(key)
@@ -54,6 +56,9 @@ def make_plan(rules: Sequence[Rule], group_limit: int, evidence_limit: int, old:
         leaf = kept if kept is not None else Leaf(key, groups, SampleLog(log_limit))
         former, leaf.watches = leaf.watches, _watches(sharing, groups)
         leaf.awaited = awaited_bits(key, bits)
+        leaf.measure = measures.setdefault((key.metric, key.attribute), len(measures))
+        choice = (leaf.billed, key.classes, key.filters, key.grouping, leaf.awaited)
+        leaf.choice = choices.setdefault(choice, len(choices))
         for watch in leaf.watches:
             watch.resize()
             for each in former:

@@ -79,11 +79,8 @@ class View:
             found = self._cache[key] = make()
         return found
 
-    def measured(self, metric: Metric, attribute: str | None) -> Measured:
+    def measure(self, metric: Metric, attribute: str | None) -> Measured:
         """Return a metric's values."""
-        return self.remembered(("measured", metric, attribute), lambda: self._measure(metric, attribute))
-
-    def _measure(self, metric: Metric, attribute: str | None) -> Measured:  # one line a metric
         batch = self.batch
         match metric:
             case Metric.COST | Metric.COST_PER_TRACE:

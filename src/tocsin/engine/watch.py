@@ -18,6 +18,7 @@ from tocsin.windows.sums import Samples
 __all__ = ["Compare", "Watch", "compare_of", "levels_of"]
 
 Compare = Callable[[Any, Any], NDArray[np.bool_]]
+Count = Callable[[NDArray[Any]], NDArray[np.int64]]
 _UNKNOWN = -2
 _NO_RULE = -1
 
@@ -105,15 +106,14 @@ class Watch:
         else:
             np.add.at(totals, indexes, 1)
 
-    def is_breached(
-        self, slots: NDArray[Any], values: NDArray[np.float64], counts: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Return [n] whether the least severe condition of the slot's rule holds."""
+    def is_breached(self, slots: NDArray[Any], values: NDArray[np.float64], count: Count) -> NDArray[np.bool_]:
+        """Return [n] whether the least severe condition of the slot's rule holds; `count` gives samples by slot."""
         indexes = self.rule_indexes(slots)
         if self.condition is Condition.ABSENT:
-            holds = counts == 0
+            holds = count(slots) == 0
             return holds if isinstance(indexes, int) else holds & (indexes >= 0)
-        return self.compare(values, self._lines[indexes]) & (counts >= self._minima[indexes])
+        holds = self.compare(values, self._lines[indexes])
+        return holds & (count(slots) >= self._minima[indexes]) if holds.any() else holds
 
     def may_exceed(self, slots: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return [n] whether a value that is at most `bounds` could hold the condition."""
