@@ -59,9 +59,7 @@ def mixed() -> dict[str, Any]:
 def per_tenant(rules: int) -> dict[str, Any]:
     """Return one budget for each of so many tenants: they differ in a constant only."""
     names = [f"tenant-{number:05}" for number in range(rules)]
-    return _configuration(
-        [_rule(f"budget-{name}", "cost", "sum", "1h", [], {"tenant": name}) for name in names]
-    )
+    return _configuration([_rule(f"budget-{name}", "cost", "sum", "1h", [], {"tenant": name}) for name in names])
 
 
 def probe_rule(name: str = "probe", threshold: float = 1000, **fields: object) -> dict[str, Any]:
@@ -84,9 +82,7 @@ def with_webhook(config: dict[str, Any], port: int) -> dict[str, Any]:
     """Return the configuration with the contact point `probe`, a webhook on this machine."""
     return {
         **config,
-        "contact_points": {
-            "probe": {"type": "webhook", "url": f"http://127.0.0.1:{port}/hook", "allow_private": True}
-        },
+        "contact_points": {"probe": {"type": "webhook", "url": f"http://127.0.0.1:{port}/hook", "allow_private": True}},
     }
 
 

@@ -23,9 +23,7 @@ def run(effort: Effort) -> list[Outcome]:
         lasting = effort.probes * _INTERVAL_MS / 1e3 + 2 * _GRACE_SECONDS
         with background(server.grpc_port, Traffic(spans=512, rate=peak / 2), lasting):
             report = _probe(server, webhook, effort, "busy")
-    rows += _rows(
-        "half of peak load", report, {"p99": "<= 100"}, f"load {peak / 2:,.0f} spans/s, 512 a request"
-    )
+    rows += _rows("half of peak load", report, {"p99": "<= 100"}, f"load {peak / 2:,.0f} spans/s, 512 a request")
     return rows
 
 
@@ -40,15 +38,11 @@ def _probe(server: Server, webhook: int, effort: Effort, prefix: str) -> dict[st
     )
     arrived = len({hit["conversation"] for hit in report["hits"]})
     if arrived != effort.probes:
-        raise NotRunError(
-            f"{effort.probes} spans crossed the threshold, {arrived} webhooks came: {report['errors']}"
-        )
+        raise NotRunError(f"{effort.probes} spans crossed the threshold, {arrived} webhooks came: {report['errors']}")
     return report
 
 
-def _rows(
-    when: str, report: dict[str, dict[str, float]], goals: dict[str, str], note: str = ""
-) -> list[Outcome]:
+def _rows(when: str, report: dict[str, dict[str, float]], goals: dict[str, str], note: str = "") -> list[Outcome]:
     detection, inside = report["detection_ms"], report["arrival_to_detection_ms"]
     rows = [
         Outcome(
@@ -61,7 +55,5 @@ def _rows(
         )
         for rank in ("p50", "p99", "max")
     ]
-    rows.append(
-        Outcome(f"of it arrival to detection, {when}, p50", inside["p50"], "ms", note="as the webhook says")
-    )
+    rows.append(Outcome(f"of it arrival to detection, {when}, p50", inside["p50"], "ms", note="as the webhook says"))
     return rows

@@ -138,9 +138,7 @@ def dump(path: Path, requests: int, traffic: Traffic) -> list[bytes]:
 
 
 def _run(*arguments: str | Path) -> dict[str, Any]:
-    done = subprocess.run(
-        [generator_path(), *arguments], capture_output=True, text=True, timeout=1000, check=False
-    )
+    done = subprocess.run([generator_path(), *arguments], capture_output=True, text=True, timeout=1000, check=False)
     if done.returncode != 0:
         raise NotRunError(f"load {arguments[0]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     report: dict[str, Any] = json.loads(done.stdout)

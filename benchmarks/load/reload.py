@@ -34,9 +34,7 @@ def run(effort: Effort) -> list[Outcome]:
             seconds.append(taken)
             lost += missing
     return [
-        median_outcome(
-            "reload under 10k spans/s, edit to first alert of the new rule", seconds, "s", target="<= 1"
-        ),
+        median_outcome("reload under 10k spans/s, edit to first alert of the new rule", seconds, "s", target="<= 1"),
         Outcome("reload under 10k spans/s, spans lost", lost, "spans", target="<= 0", rounds=effort.rounds),
     ]
 
@@ -90,9 +88,7 @@ def _half(server: Server, webhook: int, conversation: str, *, expect: bool) -> N
     )
     values = [hit["value"] for hit in report["hits"] if hit["rule"] == "kept"]
     if bool(values) is not expect or (expect and abs(values[0] - 1200) > 1):
-        raise NotRunError(
-            f"the window was not kept over the edit: alerts with the values {values} in {conversation}"
-        )
+        raise NotRunError(f"the window was not kept over the edit: alerts with the values {values} in {conversation}")
 
 
 def _new_rule(number: int) -> dict[str, Any]:

@@ -13,6 +13,4 @@ def run(effort: Effort) -> list[Outcome]:
         with servers.tocsin(configuration.mixed()) as server:
             seconds.append(server.ready_seconds)
     # The first start reads the disk; the goal is for a machine that has run it before, as a restart is.
-    return [
-        median_outcome("start to ready", seconds[1:], "s", target="<= 2", note=f"first: {seconds[0]:.2f} s")
-    ]
+    return [median_outcome("start to ready", seconds[1:], "s", target="<= 2", note=f"first: {seconds[0]:.2f} s")]

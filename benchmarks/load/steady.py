@@ -21,8 +21,6 @@ def run(effort: Effort) -> list[Outcome]:
             shares.append((server.settled_cpu_seconds() - before) / report["seconds"])
         resident = server.resident_bytes() / (1 << 20)
     return [
-        median_outcome(
-            "10k spans/s steady, share of a core", shares, "", target="<= 0.2", note="100 a request"
-        ),
+        median_outcome("10k spans/s steady, share of a core", shares, "", target="<= 0.2", note="100 a request"),
         Outcome("10k spans/s steady, memory", resident, "MiB", target="<= 200"),
     ]

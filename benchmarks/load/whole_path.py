@@ -54,9 +54,7 @@ def run(effort: Effort) -> list[Outcome]:
 def _servers() -> Iterator[dict[str, Server]]:
     with ExitStack() as stack:
         running = [stack.enter_context(servers.tocsin(configuration.mixed()))]
-        running += [
-            stack.enter_context(start()) for start in (servers.upb, servers.grpcio_floor, servers.drain)
-        ]
+        running += [stack.enter_context(start()) for start in (servers.upb, servers.grpcio_floor, servers.drain)]
         try:
             running.append(stack.enter_context(servers.collector()))
         except NotRunError as missing:
@@ -103,8 +101,9 @@ def _rows(shape: Shape, samples: dict[str, list[Sample]]) -> list[Outcome]:
                 target=">= 10",
             )
         )
+    missing = "" if "collector" in cpu else "no collector to compare with; `make peers` builds one"
     rows += [
-        median_outcome(f"CPU, {name}, {shape.name}", values, "s per million spans")
+        median_outcome(f"CPU, {name}, {shape.name}", values, "s per million spans", note=missing)
         for name, values in cpu.items()
     ]
     rows.append(median_outcome(f"throughput, Tocsin, {shape.name}", rate["tocsin"], "spans/s"))
