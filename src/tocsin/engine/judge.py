@@ -13,6 +13,7 @@ from tocsin.alerts.identity import alert_id, event_id
 from tocsin.alerts.state import Alert, AlertState, Change, elapse
 from tocsin.engine.evidence import DRIVERS, Ring
 from tocsin.engine.leaf import Leaf, Window
+from tocsin.engine.view import label_of
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
@@ -332,4 +333,4 @@ class Judge:
 def _group_of(rule: Rule, watch: Watch, slot: int) -> dict[str, str]:
     key = watch.groups.keys[slot] or ()
     own = key[1:] if watch.dispatch is not None else key
-    return {entry[0]: value for entry, value in zip(rule.group_by, own, strict=False)}
+    return dict(label_of(entry, value) for entry, value in zip(rule.group_by, own, strict=False))

@@ -12,6 +12,7 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import worse
 from tocsin.engine.judge import Judge, Occasion, Span
 from tocsin.engine.leaf import NOT_INHERITED, Leaf
+from tocsin.engine.view import labelled
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
 from tocsin.rules.filters import Filter
@@ -206,13 +207,13 @@ class TraceRules:
                 return None
         key = []
         for entry in leaf.key.grouping:
-            text = next((texts[0] for label in entry if (texts := self._texts(slot, label))), None)
-            if text is None:
+            known = next(((label, texts[0]) for label in entry if (texts := self._texts(slot, label))), None)
+            if known is None:
                 if final:
                     for watch in leaf.watches:
                         watch.ungrouped[:-1] += 1
                 return None
-            key.append(text)
+            key.append(labelled(*known) if len(entry) > 1 else known[1])
         return leaf.groups.slot(tuple(key))
 
     def _texts(self, slot: int, label: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from tocsin.rules.filters import Filter
 from tocsin.rules.rule import Metric
 from tocsin.windows.groups import Groups
 
-__all__ = ["BILLED", "NUMBERS", "SCALE", "Measured", "View", "classes_of"]
+__all__ = ["BILLED", "NUMBERS", "SCALE", "Measured", "View", "classes_of", "label_of", "labelled"]
 
 Result = TypeVar("Result")
 
@@ -213,16 +213,29 @@ class View:
         return result
 
     def _first_known(self, entry: Sequence[str]) -> TextColumn:
-        column = self.text(entry[0])
-        for label in entry[1:]:
-            if (column.code >= 0).all():
-                break
-            other = self.text(label)
-            code = np.where(
-                column.code >= 0, column.code, np.where(other.code >= 0, other.code + len(column.values), -1)
-            )
-            column = TextColumn(code.astype(np.int32), [*column.values, *other.values])
-        return column
+        """Return the first known of a grouping entry's labels; of alternatives each value says whose it is."""
+        if len(entry) == 1:
+            return self.text(entry[0])
+        code = np.full(len(self.batch), -1, np.int32)
+        values: list[str] = []
+        for label in entry:
+            column = _compact(self.text(label))
+            fills = (code < 0) & (column.code >= 0)
+            if fills.any():
+                code[fills] = column.code[fills] + len(values)
+                values += [labelled(label, value) for value in column.values]
+        return TextColumn(code, values)
+
+
+def labelled(label: str, value: str) -> str:
+    """Return a group's value that says which of several alternative labels it is of."""
+    return f"{label}\0{value}"
+
+
+def label_of(entry: Sequence[str], value: str) -> tuple[str, str]:
+    """Return (label, value) of a group's value for a grouping entry; the reverse of `labelled`."""
+    label, mark, rest = value.partition("\0")
+    return (label, rest) if mark and label in entry else (entry[0], value)
 
 
 def _compact(text: TextColumn) -> TextColumn:
