@@ -29,9 +29,7 @@ def run() -> list[Outcome]:
     ]
 
 
-def _measured(
-    name: str, traffic: Traffic, *, merged: int, spans: int = _SPANS, target: str = ""
-) -> list[Outcome]:
+def _measured(name: str, traffic: Traffic, *, merged: int, spans: int = _SPANS, target: str = "") -> list[Outcome]:
     path = InProcess(configuration.mixed())
     rates = [_round(path, requests_of(spans // traffic.spans, traffic), merged) for _ in range(_ROUNDS + 1)]
     rows = [median_outcome(f"in process, requests of {name}", rates[1:], "spans/s", target=target)]

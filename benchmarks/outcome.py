@@ -77,9 +77,7 @@ class Outcome:
         )
 
 
-def median_outcome(
-    name: str, values: Sequence[float], unit: str, *, target: str = "", note: str = ""
-) -> Outcome:
+def median_outcome(name: str, values: Sequence[float], unit: str, *, target: str = "", note: str = "") -> Outcome:
     """Return the median of one value a round, with the extremes beside it."""
     return Outcome(
         name=name,
