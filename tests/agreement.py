@@ -38,9 +38,7 @@ def _same_columns(left: SpanColumns, right: SpanColumns) -> None:
         _same_array(times, right.event_time[name], name)
 
 
-def _same_attributes(
-    left: Mapping[str, AttributeColumn], right: Mapping[str, AttributeColumn], owner: str
-) -> None:
+def _same_attributes(left: Mapping[str, AttributeColumn], right: Mapping[str, AttributeColumn], owner: str) -> None:
     assert list(left) == list(right), f"{owner} attributes"
     for key, column in left.items():
         other = right[key]

@@ -1,25 +1,25 @@
 //! The walk over an ExportLogsServiceRequest.
 
-use crate::scan::{Row, Scan};
+use crate::scan::{next_entry, take, Allowance, Row, Scan};
 use crate::traces::read_scope;
 use crate::value::{KeyValue, Value};
 use crate::wire::{tag, Reader, Result, BYTES, FIXED64};
 
 /// Read one request into the scan; after an error the scan is of no use.
 pub fn request<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8]) -> Result<()> {
-    let before = scan.rows();
+    let mut left = Allowance::of(scan.projection);
     let mut reader = Reader::new(data, 0);
     while let Some(found) = reader.next_tag()? {
         const RESOURCE_LOGS: u32 = tag(1, BYTES);
         match found {
-            RESOURCE_LOGS => resource_logs(scan, reader.bytes()?, before)?,
+            RESOURCE_LOGS => resource_logs(scan, next_entry(&mut left.resources, &mut reader)?, &mut left)?,
             _ => reader.skip(found)?,
         }
     }
     Ok(())
 }
 
-fn resource_logs<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> Result<()> {
+fn resource_logs<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], left: &mut Allowance) -> Result<()> {
     let mut parts = Vec::new();
     let mut reader = Reader::new(data, 1);
     while let Some(found) = reader.next_tag()? {
@@ -27,14 +27,14 @@ fn resource_logs<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> 
         const SCOPE_LOGS: u32 = tag(2, BYTES);
         match found {
             RESOURCE => parts.push(reader.bytes()?),
-            SCOPE_LOGS => scope_logs(scan, reader.bytes()?, before)?,
+            SCOPE_LOGS => scope_logs(scan, next_entry(&mut left.scopes, &mut reader)?, left)?,
             _ => reader.skip(found)?,
         }
     }
     scan.end_resource(&parts)
 }
 
-fn scope_logs<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> Result<()> {
+fn scope_logs<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], left: &mut Allowance) -> Result<()> {
     let mut scope: (&[u8], &[u8]) = (&[], &[]);
     let mut reader = Reader::new(data, 2);
     while let Some(found) = reader.next_tag()? {
@@ -46,7 +46,7 @@ fn scope_logs<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> Res
                 let data = reader.bytes()?;
                 let (row, wanted) = read_record(scan, data)?;
                 if wanted {
-                    scan.check_rows(before, data)?;
+                    take(&mut left.rows, data)?;
                     keep_attributes(scan, data)?;
                     scan.push(&row);
                 } else {

@@ -53,6 +53,43 @@ pub struct Fixed {
     pub trace_state: Vec<i32>,
 }
 
+/// How much more one request may bring.
+pub struct Allowance {
+    pub resources: usize,
+    pub scopes: usize,
+    pub rows: usize,
+}
+
+impl Allowance {
+    pub fn of(projection: &Projection) -> Self {
+        let most = projection.most_rows;
+        Allowance { resources: most, scopes: most, rows: most }
+    }
+}
+
+/// Return the next entry of a message, one of those that are `left`.
+#[inline]
+pub fn next_entry<'a>(left: &mut usize, reader: &mut Reader<'a>) -> Result<&'a [u8]> {
+    let data = reader.bytes()?;
+    take(left, data)?;
+    Ok(data)
+}
+
+/// Count an entry; refuse the request where none is left.
+#[inline]
+pub fn take(left: &mut usize, data: &[u8]) -> Result<()> {
+    match left.checked_sub(1) {
+        Some(less) => {
+            *left = less;
+            Ok(())
+        }
+        None => Err(Malformed {
+            what: "too many resources, scopes or rows in one request",
+            address: data.as_ptr() as usize,
+        }),
+    }
+}
+
 /// Name and version of an instrumentation scope.
 type Scope<'a> = (Cow<'a, str>, Cow<'a, str>);
 
@@ -290,14 +327,6 @@ impl<'p, 'a> Scan<'p, 'a> {
         }
         self.resources += 1;
         Ok(row)
-    }
-
-    /// Refuse a request that brings more rows than the columns of one request may have.
-    pub fn check_rows(&self, before: usize, at: &'a [u8]) -> Result<()> {
-        if self.rows() - before < self.projection.most_rows {
-            return Ok(());
-        }
-        Err(Malformed { what: "too many spans or records in one request", address: at.as_ptr() as usize })
     }
 }
 

@@ -1,25 +1,25 @@
 //! The walk over an ExportTraceServiceRequest.
 
 use crate::projection::EventName;
-use crate::scan::{Row, Scan};
+use crate::scan::{next_entry, Allowance, Row, Scan};
 use crate::value::KeyValue;
 use crate::wire::{tag, Reader, Result, BYTES, FIXED64, VARINT};
 
 /// Read one request into the scan; after an error the scan is of no use.
 pub fn request<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8]) -> Result<()> {
-    let before = scan.rows();
+    let mut left = Allowance::of(scan.projection);
     let mut reader = Reader::new(data, 0);
     while let Some(found) = reader.next_tag()? {
         const RESOURCE_SPANS: u32 = tag(1, BYTES);
         match found {
-            RESOURCE_SPANS => resource_spans(scan, reader.bytes()?, before)?,
+            RESOURCE_SPANS => resource_spans(scan, next_entry(&mut left.resources, &mut reader)?, &mut left)?,
             _ => reader.skip(found)?,
         }
     }
     Ok(())
 }
 
-fn resource_spans<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> Result<()> {
+fn resource_spans<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], left: &mut Allowance) -> Result<()> {
     let mut parts = Vec::new();
     let mut reader = Reader::new(data, 1);
     while let Some(found) = reader.next_tag()? {
@@ -27,14 +27,14 @@ fn resource_spans<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) ->
         const SCOPE_SPANS: u32 = tag(2, BYTES);
         match found {
             RESOURCE => parts.push(reader.bytes()?),
-            SCOPE_SPANS => scope_spans(scan, reader.bytes()?, before)?,
+            SCOPE_SPANS => scope_spans(scan, next_entry(&mut left.scopes, &mut reader)?, left)?,
             _ => reader.skip(found)?,
         }
     }
     scan.end_resource(&parts)
 }
 
-fn scope_spans<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> Result<()> {
+fn scope_spans<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], left: &mut Allowance) -> Result<()> {
     let mut scope: (&[u8], &[u8]) = (&[], &[]);
     let mut reader = Reader::new(data, 2);
     while let Some(found) = reader.next_tag()? {
@@ -42,11 +42,7 @@ fn scope_spans<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8], before: usize) -> Re
         const SPANS: u32 = tag(2, BYTES);
         match found {
             SCOPE => read_scope(reader.bytes()?, &mut scope)?,
-            SPANS => {
-                let data = reader.bytes()?;
-                scan.check_rows(before, data)?;
-                span(scan, data)?;
-            }
+            SPANS => span(scan, next_entry(&mut left.rows, &mut reader)?)?,
             _ => reader.skip(found)?,
         }
     }

@@ -113,6 +113,7 @@ def test_the_reference_has_the_same_limit_of_rows(monkeypatch: pytest.MonkeyPatc
     record = message(2, message(12, b"x"))
     for rows in (3, 4):
         requests = [message(1, message(2, message(2) * rows)), message(1, message(2, message(2)) * rows)]
+        requests += [message(1) * rows, message(1, message(2) * rows), message(1, message(2)) * rows]
         assert_same(native.traces(requests), plain.traces(requests))
         logs = [message(1, message(2, record * rows, message(2) * 9))]
         assert_same(native.logs(logs), plain.logs(logs))

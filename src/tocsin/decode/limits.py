@@ -2,10 +2,10 @@
 
 __all__ = ["MOST_ROWS", "NAME_CAP", "TRACE_STATE_CAP"]
 
-MOST_ROWS = 1 << 18
-"""Spans or wanted log records of one request. A span that means anything takes 250 bytes, so a request of the
-greatest size (64 MiB) stays below this; without it one of empty spans, 2 bytes each, would become
-gigabytes."""
+MOST_ROWS = 1 << 17
+"""Rows (spans or wanted log records) of one request; also its resources, and its scopes. A span of a
+model call takes 500 bytes and more, so a request of the greatest size (64 MiB) stays below this; without it one of
+empty spans, 2 bytes each, would become gigabytes."""
 
 NAME_CAP = 256
 """Bytes that are kept of a span's name, a log record's event name, and a scope's name and version."""

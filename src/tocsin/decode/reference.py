@@ -5,8 +5,7 @@ protobuf (caps, replaced characters, which of several wins) is the definition th
 meet to the bit.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
@@ -60,7 +59,7 @@ class Decoder:
             try:
                 # A list, so that a request which turns out to be malformed near its end leaves nothing.
                 found, unwanted = groups_of(request)
-            except (ProtobufDecodeError, _TooManyRowsError) as error:
+            except (ProtobufDecodeError, _TooManyError) as error:
                 errors.append(DecodeError(f"not an OTLP {signal} request: {error}"))
             else:
                 errors.append(None)
@@ -71,29 +70,29 @@ class Decoder:
         return Decoded(columns_of(groups, self._projection, skipped), offsets, errors)
 
     def _spans_of(self, request: bytes) -> tuple[list[Group], int]:
-        count = _RowCount()
+        left = _Allowance()
         message: Parsed = schema.TracesRequest.FromString(request)
         groups = []
-        for entry in message.resource_spans:
+        for entry in left.resources(message.resource_spans):
             scopes = []
-            for scope_spans in entry.scope_spans:
-                rows = [self._span(span) for span in count.limited(scope_spans.spans)]
+            for scope_spans in left.scopes(entry.scope_spans):
+                rows = [self._span(span) for span in left.rows(scope_spans.spans)]
                 scopes.append((_scope(scope_spans.scope), rows))
             groups.append(self._group(entry.resource, scopes))
         return groups, 0
 
     def _records_of(self, request: bytes) -> tuple[list[Group], int]:
-        count = _RowCount()
+        left = _Allowance()
         message: Parsed = schema.LogsRequest.FromString(request)
         groups = []
         skipped = 0
-        for entry in message.resource_logs:
+        for entry in left.resources(message.resource_logs):
             scopes = []
-            for scope_logs in entry.scope_logs:
+            for scope_logs in left.scopes(entry.scope_logs):
                 named = [(record, _event_name(record)) for record in scope_logs.log_records]
                 wanted = [(record, name) for record, name in named if name in self._log_events]
                 skipped += len(named) - len(wanted)
-                rows = [self._record(record, name) for record, name in count.limited(wanted)]
+                rows = [self._record(record, name) for record, name in left.rows(wanted)]
                 scopes.append((_scope(scope_logs.scope), rows))
             groups.append(self._group(entry.resource, scopes))
         return groups, skipped
@@ -172,22 +171,29 @@ class Decoder:
                 row.event_attributes.setdefault(column, value)
 
 
-class _TooManyRowsError(Exception):
-    """The request has more rows than the columns of one request may have."""
+class _TooManyError(Exception):
+    """The request has more entries of a kind than one request may have."""
 
 
-@dataclass(slots=True)
-class _RowCount:
-    """Counts the rows of one request."""
+class _Counter:
+    """Passes entries on, as many as one request may have."""
 
-    rows: int = field(default=0)
+    def __init__(self) -> None:
+        self._left = MOST_ROWS
 
-    def limited(self, rows: Sequence[_Item]) -> Iterator[_Item]:
-        for row in rows:
-            self.rows += 1
-            if self.rows > MOST_ROWS:
-                raise _TooManyRowsError("too many spans or records in one request")
-            yield row
+    def __call__(self, entries: Iterable[_Item]) -> Iterator[_Item]:
+        for entry in entries:
+            self._left -= 1
+            if self._left < 0:
+                raise _TooManyError("too many resources, scopes or rows in one request")
+            yield entry
+
+
+class _Allowance:
+    """How much one request may bring."""
+
+    def __init__(self) -> None:
+        self.resources, self.scopes, self.rows = _Counter(), _Counter(), _Counter()
 
 
 def _scope(scope: Parsed) -> ScopeName:
