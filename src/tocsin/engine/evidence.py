@@ -22,8 +22,8 @@ DRIVERS = ("model", "tool", "agent", "prompt_version")
 _MAX_TEXTS = 50_000
 _OTHER = "(other)"
 _TOP_TRACES = 5
-_MERGE_AT = 64
-_BLOCK_ROWS = 32_768
+_BLOCK_ROWS = 2048
+_MOST_FRESH = 256
 
 _Block = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 _START = 1024
@@ -118,22 +118,25 @@ class SampleLog:
         self._fresh: list[_Block] = []
         self._blocks: deque[_Block] = deque()
         self._rows = 0
+        self._fresh_rows = 0
 
     def append(
         self, slots: NDArray[np.int32], times: NDArray[np.int64], values: NDArray[Any], places: NDArray[np.int64]
     ) -> None:
         """Remember samples; the arrays are kept, not copied."""
-        self._fresh.append((slots, times, values, places))
+        block = slots, times, values, places
         self._rows += len(slots)
-        if len(self._fresh) >= _MERGE_AT:
-            self._blocks.append(_joined(self._fresh))
-            self._fresh.clear()
-            if len(self._blocks) >= _MERGE_AT and len(self._blocks[0][0]) < _BLOCK_ROWS:
-                whole = _joined(list(self._blocks))
-                self._blocks.clear()
-                self._blocks.append(whole)
-            while self._blocks and self._rows - len(self._blocks[0][0]) >= self._limit:
-                self._rows -= len(self._blocks.popleft()[0])
+        if len(slots) >= _BLOCK_ROWS:
+            self._blocks.append(block)
+        else:
+            self._fresh.append(block)
+            self._fresh_rows += len(slots)
+            if self._fresh_rows >= _BLOCK_ROWS or len(self._fresh) >= _MOST_FRESH:
+                self._blocks.append(_joined(self._fresh))
+                self._fresh.clear()
+                self._fresh_rows = 0
+        while self._blocks and self._rows - len(self._blocks[0][0]) >= self._limit:
+            self._rows -= len(self._blocks.popleft()[0])
 
     def of(self, slot: int, after: int, until: int, ring: Ring) -> "Contributions":
         """Return the samples of a slot with event times in (after, until]."""

@@ -10,6 +10,7 @@ from tocsin.model.batch import SpanBatch, SpanClass
 __all__ = ["EngineStatistics", "Usage"]
 
 _MAX_MODELS = 1000
+_MAX_TABLE = 1 << 14
 _OTHER = ("(other)", "(other)")
 
 RuleKey = tuple[str, str]
@@ -54,12 +55,14 @@ class Usage:
         if not len(rows):
             return
         provider, model = batch.labels["provider"], batch.labels["model"]
-        combined = provider.code[rows].astype(np.int64) * (len(model.values) + 1) + model.code[rows]
-        _, first, place = np.unique(combined, return_index=True, return_inverse=True)
-        names = [
-            (_text(provider.values, int(provider.code[row])), _text(model.values, int(model.code[row])))
-            for row in rows[first].tolist()
-        ]
+        width = len(model.values) + 1
+        # Absent is code -1: moved up by one, the pairs are small numbers that a plain count can be kept of.
+        pair = (provider.code[rows].astype(np.int64) + 1) * width + model.code[rows] + 1
+        size = (len(provider.values) + 1) * width
+        pairs: NDArray[np.int64] | None = None
+        if size > _MAX_TABLE:
+            pairs, pair = np.unique(pair, return_inverse=True)
+            size = len(pairs)
         columns = (
             batch.input_tokens,
             batch.cache_read_tokens,
@@ -67,21 +70,23 @@ class Usage:
             batch.output_tokens,
             batch.reasoning_tokens,
         )
-        cost = _sums(batch.cost_nano[rows], place, len(names))
-        tokens = [_sums(np.maximum(column[rows], 0), place, len(names)) for column in columns]
-        for i, found in enumerate(names):
+        cost = _sums(batch.cost_nano[rows], pair, size)
+        tokens = [_sums(np.maximum(column[rows], 0), pair, size) for column in columns]
+        for place in np.bincount(pair, minlength=size).nonzero()[0].tolist():
+            code = place if pairs is None else int(pairs[place])
+            found = _text(provider.values, code // width - 1), _text(model.values, code % width - 1)
             name = found if found in self.cost_nano or len(self.cost_nano) < _MAX_MODELS else _OTHER
-            self.cost_nano[name] = self.cost_nano.get(name, 0) + cost[i]
+            self.cost_nano[name] = self.cost_nano.get(name, 0) + int(cost[place])
             for kind, column in zip(TOKEN_TYPES, tokens, strict=True):
                 key = (*name, kind)
-                self.tokens[key] = self.tokens.get(key, 0) + column[i]
+                self.tokens[key] = self.tokens.get(key, 0) + int(column[place])
 
 
 def _text(values: object, code: int) -> str:
     return "" if code < 0 else values[code]  # type: ignore[index]  # a column's values
 
 
-def _sums(values: NDArray[np.int64], place: NDArray[np.intp], size: int) -> list[int]:
+def _sums(values: NDArray[np.int64], place: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     totals = np.zeros(size, np.int64)
     np.add.at(totals, place, values)
-    return totals.tolist()
+    return totals
