@@ -239,7 +239,7 @@ class Oracle:
         rule = series.rule
         series.samples = {group: [] for group in series.samples}
         for trace in self.traces.values():
-            if not (trace.completed or grows_truer(rule)) or not trace.spans:
+            if not (trace.completed or grows_truer(rule, trace)) or not trace.spans:
                 continue
             there, value, _ = value_of_trace(rule, trace)
             try:

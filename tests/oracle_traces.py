@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import takewhile
 
 from oracle_values import SCORES, TOKENS, is_sample_class, value_of_span
 from samples import SECOND, Span
 
 from tocsin.model.batch import SpanClass
-from tocsin.rules.rule import Condition, Metric, Rule
+from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
 
 __all__ = ["Trace", "grows_truer", "is_sample", "value_of_trace"]
 
@@ -53,14 +54,20 @@ class Trace:
     def count_calls(self, batch: Sequence[Span]) -> None:
         """Decide which LLM spans of a batch are calls: of two nested ones, one.
 
-        Choice: the inner one where both arrive together, else the one that arrived first.
+        Choice: the inner one where both arrive together, else the one that arrived first. What a tool or an agent
+        calls by itself repeats nothing that is above it.
         """
         calls = [span for span in batch if span.span_class is SpanClass.LLM]
         for span in sorted(calls, key=lambda span: -len(self.ancestors(span))):
-            above = {ancestor.span for ancestor in self.ancestors(span)}
-            below = {known.span for known in self.spans if span in self.ancestors(known)}
+            above = {ancestor.span for ancestor in self._around(span)}
+            below = {known.span for known in self.spans if span in self._around(known)}
             if not (above | below) & self.counted:
                 self.counted.add(span.span)
+
+    def _around(self, span: Span) -> list[Span]:
+        """Return the ancestors that may repeat a span's usage: those below the nearest tool or agent."""
+        own = (SpanClass.TOOL, SpanClass.AGENT)
+        return list(takewhile(lambda ancestor: ancestor.span_class not in own, self.ancestors(span)))
 
     def calls(self) -> list[Span]:
         """Return the spans whose usage is the trace's."""
@@ -119,20 +126,30 @@ def value_of_trace(rule: Rule, trace: Trace) -> tuple[bool, Fraction | float | N
     known = [Fraction(value) for value in found if value is not None]
     if not found and (rule.metric in SCORES or rule.metric is Metric.ATTRIBUTE):
         return False, None, 0
+    scored = rule.metric in SCORES
+    if scored or rule.metric is Metric.ATTRIBUTE:
+        # "sum, mean, min, max by `aggregate`", for scores "mean, min". Choice: mean where the aggregate is another.
+        match rule.aggregate:
+            case Aggregate.SUM if not scored:
+                return True, sum(known, Fraction(0)), 0
+            case Aggregate.MIN:
+                return True, min(known), 0
+            case Aggregate.MAX if not scored:
+                return True, max(known), 0
+            case _:
+                return True, sum(known, Fraction(0)) / len(known), 0
     # Choice: every trace is a sample of cost and tokens; the sum over no calls is 0.
-    if rule.metric in SCORES:
-        return True, sum(known, Fraction(0)) / len(known), 0
     return True, sum(known, Fraction(0)), len(found) - len(known)
 
 
-def grows_truer(rule: Rule) -> bool:
+def grows_truer(rule: Rule, trace: Trace) -> bool:
     """Whether the condition on a trace can only become truer as the trace grows."""
     above = rule.condition in (Condition.GT, Condition.GTE)
-    if rule.metric is Metric.SUCCESS_RATE:
-        return rule.condition in (Condition.LT, Condition.LTE)
-    # Choice: an error counts at once, also where a later attempt may make it good.
-    grows = (Metric.COST, Metric.LATENCY, Metric.ERROR_RATE, *TOKENS)
-    return above and rule.metric in grows
+    below = rule.condition in (Condition.LT, Condition.LTE)
+    if (rule.metric is Metric.ERROR_RATE and above) or (rule.metric is Metric.SUCCESS_RATE and below):
+        # Choice: a failed root is final; the failure of a call is not, for a later attempt may make it good.
+        return trace.root is not None and trace.root.failed
+    return above and rule.metric in (Metric.COST, Metric.LATENCY, *TOKENS)
 
 
 def is_sample(rule: Rule, span: Span, trace: Trace) -> bool:

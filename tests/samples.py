@@ -210,7 +210,8 @@ def histories(
         classes: to choose from, evenly.
         inherited: labels stand on some spans of a trace only; else on all.
         nested: LLM spans may stand below LLM spans; else they are leaves.
-        trees: spans have parents; else every span is a root.
+        trees: spans have parents where one can; else every span is a root. What the root of a trace with several
+            is, is left open: rules on traces need `rooted`.
         rooted: each trace is one tree, within 56 s, under a root that is no call and ends last; so no span comes
             after its trace was complete, whatever completes it.
         grid: all times are multiples of this many nanoseconds after the epoch; `CALM_GRID` for calm rules.
@@ -333,6 +334,8 @@ def rules(
     metric = draw(st.sampled_from(sums if monotone else of_traces if scope is Scope.TRACE else list(_THRESHOLDS)))
     aggregate = Aggregate.SUM if monotone else draw(st.sampled_from(list(aggregates)))
     above = [Condition.GT, Condition.GTE]
+    if scope is Scope.TRACE and metric is Metric.JUDGE_SCORE:
+        aggregate = draw(st.sampled_from([Aggregate.AVG, Aggregate.MIN]))  # scores of a trace have no other
     condition = draw(st.sampled_from(above if monotone else [*above, Condition.LT, Condition.LTE]))
     threshold = draw(_THRESHOLDS[metric])
     given: dict[str, Any] = {}

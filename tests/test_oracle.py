@@ -170,6 +170,22 @@ def test_of_two_nested_calls_one_counts(*, together: bool, inner_first: bool) ->
     assert oracle.value(rule).low == (3 if together or inner_first else 5)
 
 
+def test_what_a_tool_calls_by_itself_is_a_call_of_its_own() -> None:
+    oracle = Oracle([rule := rule_of()])
+    tool = call(1, number=2, parent=1, span_class=SpanClass.TOOL)
+    oracle.ingest([call(0, 3, number=3, parent=2), tool, call(2, 5, number=1)], at(2))
+    assert oracle.value(rule).low == 8
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_of_three_nested_calls_one_counts(*, together: bool) -> None:
+    spans = [call(0, 3, number=3, parent=2), call(1, 4, number=2, parent=1), call(2, 5, number=1)]
+    oracle = Oracle([rule := rule_of()])
+    for batch in [spans] if together else [[span] for span in spans]:
+        oracle.ingest(batch, at(2))
+    assert oracle.value(rule).low == 3
+
+
 def test_a_group_is_inherited_from_the_nearest_ancestor_else_from_the_trace() -> None:
     rule = rule_of(group_by=(("conversation",),))
     oracle = Oracle([rule])
@@ -383,6 +399,27 @@ def test_an_attempt_that_follows_makes_a_failure_good() -> None:
     oracle.advance(at(20))
     assert (oracle.traces[1].failed(), oracle.traces[2].failed()) == (False, True)
     assert oracle.value(rule).low == 0.5
+
+
+@pytest.mark.parametrize(
+    ("metric", "aggregate", "expected"),
+    [
+        (Metric.ATTRIBUTE, Aggregate.SUM, 6),
+        (Metric.ATTRIBUTE, Aggregate.AVG, 3),
+        (Metric.ATTRIBUTE, Aggregate.MIN, 2),
+        (Metric.ATTRIBUTE, Aggregate.MAX, 4),
+        (Metric.JUDGE_SCORE, Aggregate.AVG, 3),
+        (Metric.JUDGE_SCORE, Aggregate.MIN, 2),
+    ],
+)
+def test_numbers_of_a_trace_are_joined_by_the_aggregate(metric: Metric, aggregate: Aggregate, expected: float) -> None:
+    rule = rule_of(scope=Scope.TRACE, metric=metric, attribute="app.size", aggregate=aggregate)
+    rule = rule if metric is Metric.ATTRIBUTE else replace(rule, attribute=None)
+    oracle = Oracle([rule])
+    numbers = [{"app.size": value, "judge_score": value} for value in (2.0, 4.0)]
+    oracle.ingest([call(0, number=2, parent=1, numbers=numbers[0]), call(1, number=1, numbers=numbers[1])], at(1))
+    oracle.advance(at(30))
+    assert oracle.value(rule) == Interval(expected, expected, 1)
 
 
 # --- properties -------------------------------------------------------------------------------------------------
