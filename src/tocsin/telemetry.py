@@ -51,6 +51,7 @@ __all__ = [
 MAX_MODELS: Final = 200
 """Distinct (provider, model) pairs with labels of their own; all later ones are counted as `other`."""
 
+_FRAMES: Final = 4
 _LOG = logging.getLogger("tocsin")
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _SPANS = (1, 8, 64, 512, 4096, 16384)
@@ -396,13 +397,14 @@ def notification_dropped(*, contact_point: str, reason: str) -> None:
 
 
 def _place(error: BaseException) -> str:
-    """Return the innermost `file:line` of an error, which says where without saying what the data was."""
+    """Return the innermost frames of an error as `file:line`, which says where without saying what the data was."""
+    places = []
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
+    while trace is not None:
+        path = trace.tb_frame.f_code.co_filename.replace("\\", "/")
+        places.append(f"{'/'.join(path.rsplit('/', 2)[-2:])}:{trace.tb_lineno}")
         trace = trace.tb_next
-    if trace is None:
-        return "unknown"
-    return f"{trace.tb_frame.f_code.co_filename.rpartition('site-packages/')[2]}:{trace.tb_lineno}"
+    return " < ".join(reversed(places[-_FRAMES:])) or "unknown"
 
 
 def configure_logging(*, level: str, form: Literal["text", "json"], stream: TextIO | None = None) -> None:

@@ -18,7 +18,7 @@ from tocsin.pricing import PriceBook, PricesConfig
 from tocsin.receivers.intake import Receipt, Signal
 from tocsin.rules.rule import Rule
 from tocsin.semconv.normalizer import Normalizer
-from tocsin.service.pipeline import SLICE_ROWS, Pipeline
+from tocsin.service.pipeline import BURST_OFFERS, INLINE_BYTES, SLICE_ROWS, Pipeline
 from tocsin.service.stages import Decodes, Stages
 
 RANDOM = Random(3)
@@ -94,6 +94,13 @@ def calls(number: int, attributes: Mapping[str, Value] | None = None) -> list[Ca
     return [Call.drawn(RANDOM, end=now - index, attributes=attributes or {}) for index in range(number)]
 
 
+def large_calls() -> list[Call]:
+    """Return calls whose request is decoded in a thread."""
+    some = calls(1500, attributes={"conversation": "x" * 900})
+    assert request_of(some).ByteSize() > INLINE_BYTES
+    return some
+
+
 def ids(some: Sequence[Call]) -> list[int]:
     return [int.from_bytes(call.span_id, "big") for call in some]
 
@@ -115,7 +122,7 @@ async def test_a_request_that_finds_it_idle_is_evaluated_before_offer_gives_way(
 
 
 async def test_requests_that_wait_are_evaluated_together_and_in_order(pipeline: Pipeline, engine: Engine) -> None:
-    large = calls(1500, attributes={"conversation": "x" * 300})
+    large = large_calls()
     small = [calls(2) for _ in range(50)]
     answers = await asyncio.gather(*(offered(pipeline, some) for some in (large, *small)))
     assert set(answers) == {Receipt()}
@@ -131,7 +138,7 @@ async def test_the_engine_gets_a_large_batch_in_slices(pipeline: Pipeline, engin
 
 
 async def test_a_receipt_counts_the_spans_of_its_own_request_only(pipeline: Pipeline) -> None:
-    large = calls(1500, attributes={"conversation": "x" * 300})
+    large = large_calls()
     bad = [*calls(2), Call(b"short", b"12345678", 1, 2), Call(b"", b"", 1, 2)]
     _, good_receipt, bad_receipt = await asyncio.gather(
         offered(pipeline, large), offered(pipeline, calls(2)), offered(pipeline, bad)
@@ -142,7 +149,7 @@ async def test_a_receipt_counts_the_spans_of_its_own_request_only(pipeline: Pipe
 
 
 async def test_bytes_that_are_no_request_are_refused_alone(pipeline: Pipeline, engine: Engine) -> None:
-    large, small = calls(1500, attributes={"conversation": "x" * 300}), calls(2)
+    large, small = large_calls(), calls(2)
     outcomes = await asyncio.gather(
         offered(pipeline, large),
         pipeline.offer(Signal.TRACES, b"\xff\xff\xff", transport="grpc"),
@@ -159,7 +166,7 @@ async def test_a_defect_that_one_request_meets_does_not_reach_its_neighbours(
     decoder = pipeline._stages.decoder
     assert isinstance(decoder, SlowDecoder)
     decoder.fails_on = b"poison"
-    large, small = calls(1500, attributes={"conversation": "x" * 300}), calls(2)
+    large, small = large_calls(), calls(2)
     outcomes = await asyncio.gather(
         offered(pipeline, large),
         offered(pipeline, small),
@@ -201,7 +208,7 @@ async def test_offers_are_refused_while_the_process_is_over_its_memory_limit(eng
 
 async def test_what_was_accepted_is_finished_before_it_stops_and_the_rest_is_refused(engine: Engine) -> None:
     pipeline = Pipeline(stages(), engine, lambda _: None)
-    large, small = calls(1500, attributes={"conversation": "x" * 300}), calls(2)
+    large, small = large_calls(), calls(2)
     async with pipeline.running(), asyncio.TaskGroup() as tasks:
         offers = [tasks.create_task(offered(pipeline, some)) for some in (large, small)]
         await asyncio.sleep(0)
@@ -214,7 +221,7 @@ async def test_what_was_accepted_is_finished_before_it_stops_and_the_rest_is_ref
 
 async def test_stopping_finishes_what_a_gone_client_left_behind(engine: Engine) -> None:
     pipeline = Pipeline(stages(), engine, lambda _: None)
-    large = calls(1500, attributes={"conversation": "x" * 300})
+    large = large_calls()
     async with pipeline.running():
         offer = asyncio.create_task(offered(pipeline, large))
         await asyncio.sleep(0)
@@ -224,7 +231,7 @@ async def test_stopping_finishes_what_a_gone_client_left_behind(engine: Engine) 
 
 async def test_rules_and_parts_change_between_batches(pipeline: Pipeline, engine: Engine) -> None:
     new = stages()
-    large = calls(1500, attributes={"conversation": "x" * 300})
+    large = large_calls()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(offered(pipeline, large))
         await asyncio.sleep(0)
@@ -244,7 +251,7 @@ async def test_time_goes_on_without_spans(pipeline: Pipeline, engine: Engine) ->
 
 
 async def test_logs_and_traces_that_wait_are_each_evaluated_together(pipeline: Pipeline, engine: Engine) -> None:
-    large = calls(1500, attributes={"conversation": "x" * 300})
+    large = large_calls()
     await asyncio.gather(
         offered(pipeline, large),
         offered(pipeline, calls(1)),
@@ -255,3 +262,24 @@ async def test_logs_and_traces_that_wait_are_each_evaluated_together(pipeline: P
     assert isinstance(decoder, SlowDecoder)
     assert decoder.requests == [3, 1]
     assert np.sum(engine.sizes) == 1502
+
+
+async def test_a_burst_of_small_requests_is_gathered_to_a_few_batches(pipeline: Pipeline, engine: Engine) -> None:
+    requests = [calls(2) for _ in range(20 * BURST_OFFERS)]
+
+    async def one_by_one(mine: Sequence[Sequence[Call]]) -> None:
+        for some in mine:
+            assert await offered(pipeline, some) == Receipt()
+
+    await asyncio.gather(*(one_by_one(requests[sender::20]) for sender in range(20)))
+    assert sorted(engine.spans) == sorted(one for some in requests for one in ids(some))
+    assert len(engine.sizes) < len(requests) / 4
+
+
+async def test_requests_with_pauses_are_not_kept_waiting(pipeline: Pipeline, engine: Engine) -> None:
+    for number in range(1, 4):
+        coroutine = offered(pipeline, calls(1))
+        with pytest.raises(StopIteration):
+            coroutine.send(None)  # done in one step, without the event loop
+        assert len(engine.sizes) == number
+        await asyncio.sleep(0.03)  # longer than a burst lasts

@@ -2,8 +2,9 @@
 
 A request that finds the pipeline idle is evaluated at once, inside `offer`, so nothing waits for a task to be
 scheduled. Requests that arrive meanwhile wait in the inbox and are evaluated together, since the cost of an
-evaluation is per batch. What is large is decoded in a thread (the native decoder lets go of the GIL) and
-given to the engine in slices, between which other requests and the page are served.
+evaluation is per batch; while they come in a burst, they are gathered for a few milliseconds. What is large is
+decoded in a thread (the native decoder lets go of the GIL) and given to the engine in slices, between which
+others are served. Measured in docs/decisions/0018-requests-are-gathered-in-bursts.md.
 """
 
 import asyncio
@@ -28,12 +29,18 @@ from tocsin.service.stages import Answer, Offer, Prepared, Stages, internal
 
 __all__ = ["SLICE_ROWS", "Evaluates", "Pipeline"]
 
-INLINE_BYTES: Final = 256 * 1024
-"""More than this is decoded in a thread: 1 ms and more of work."""
+INLINE_BYTES: Final = 1024 * 1024
+"""More than this is decoded in a thread; for less the hand-over costs more than it saves."""
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Of requests that are evaluated together; a single larger one is evaluated alone."""
 SLICE_ROWS: Final = 4096
 """Rows that the engine is given at a time: a few milliseconds of work."""
+BURST_OFFERS: Final = 8
+BURST_SECONDS: Final = 0.02
+"""So many offers in this time are a burst: it is gathered, since an evaluation costs about what a request does."""
+GATHER_SECONDS: Final = 0.001
+MOST_GATHER_SECONDS: Final = 0.005
+"""A burst is gathered for as long as the last evaluation took, within these bounds."""
 TICK_SECONDS: Final = 0.1
 MEMORY_TICKS: Final = 10
 """The resident set is read once in so many ticks."""
@@ -91,6 +98,9 @@ class Pipeline:
         self._memory_limit = memory_bytes
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._offered = deque([-BURST_SECONDS] * BURST_OFFERS, maxlen=BURST_OFFERS)
+        self._bursting = False
+        self._evaluation_took = 0.0
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         """Held while a batch is evaluated or the parts are swapped."""
@@ -108,7 +118,11 @@ class Pipeline:
         size = len(data)
         self._admit(size)
         offer = Offer(signal, data, transport, self._clock())
-        if not self._waiting and not self._turn.locked() and size <= INLINE_BYTES:
+        now = time.perf_counter()
+        self._bursting = now - self._offered[0] < BURST_SECONDS
+        self._offered.append(now)
+        idle = not self._bursting and not self._waiting and not self._turn.locked()
+        if idle and size <= INLINE_BYTES:
             return self._evaluate_now(offer)
         waiting = _Waiting(offer, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -161,17 +175,23 @@ class Pipeline:
         for batch in prepared.batches:
             spans += len(batch)
             failed |= not self._ingest(batch)
-        telemetry.batch_evaluated(spans=spans, seconds=time.perf_counter() - begun)
+        self._evaluated(spans, begun)
         answer = prepared.answers[0] if not failed else internal()
         if isinstance(answer, TocsinError):
             raise answer
         return answer
+
+    def _evaluated(self, spans: int, begun: float) -> None:
+        self._evaluation_took = time.perf_counter() - begun
+        telemetry.batch_evaluated(spans=spans, seconds=self._evaluation_took)
 
     async def _consume(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                if self._bursting and self._in_flight < INLINE_BYTES:
+                    await asyncio.sleep(min(max(GATHER_SECONDS, self._evaluation_took), MOST_GATHER_SECONDS))
                 async with self._turn:
                     await self._evaluate(self._take())
                 await asyncio.sleep(0)  # the answers go out, and what arrived meanwhile comes in
@@ -208,7 +228,7 @@ class Pipeline:
             for waiting, answer in zip(taken, prepared.answers, strict=True):
                 _answer(waiting.answer, internal() if failed else answer)
             spans = sum(map(len, prepared.batches))
-            telemetry.batch_evaluated(spans=spans, seconds=time.perf_counter() - begun)
+            self._evaluated(spans, begun)
         finally:
             self._in_flight -= size
             for waiting in taken:

@@ -227,7 +227,10 @@ def _writer_of(configuration: Configuration) -> MessageWriter:
 
 async def _watch(watcher: Watcher, service: Service) -> None:
     async for outcome in watcher.changes():
-        await service.adopt(outcome)
+        try:
+            await service.adopt(outcome)
+        except Exception as error:  # noqa: BLE001  # an edit must not end the service
+            telemetry.internal_error(stage="reload", error=error)
 
 
 @contextmanager
