@@ -112,6 +112,7 @@ class Engine:
                 rows = slice(begin, end)
                 whole = begin == 0 and end == len(batch)
                 part = batch if whole else batch.take(np.arange(begin, end))
+                self._judge.since = self._time
                 self._time = max(self._time, int(batch.end[end - 1]))
                 self._feed(part, keys if whole else keys.part(rows))
                 begin = end
@@ -200,6 +201,7 @@ class Engine:
         self._ancestry.contribute(batch, keys, slots, billed)
         batch, missing = self._ancestry.inherit(batch, keys, slots)
         self._evaluate(View(batch, counted, missing))
+        self._judge.since = self._time
         self._retry(batch, slots)
         self._park(batch, keys, slots, counted, missing)
         if self._trace_rules.leaves:
@@ -318,7 +320,7 @@ class Engine:
     def _elapse(self, until: int) -> None:
         """Let event time pass, stopping at every instant at which something happens."""
         while (due := self._next_due()) is not None and due <= until:
-            self._time = max(self._time, due)
+            self._judge.since = self._time = max(self._time, due)
             self._expire(due)
             if (trace_due := self._ancestry.traces.next_due) is not None and trace_due <= due:
                 self._complete(due)

@@ -19,7 +19,7 @@ from tocsin.model.batch import SpanBatch
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
-from tocsin.windows.sums import FloatSums, Samples
+from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
 __all__ = ["Judge", "Occasion", "Span"]
 
@@ -62,6 +62,8 @@ class Judge:
         self.ring = ring
         self.wall = 0
         """Wall clock of the present call, Unix nanoseconds."""
+        self.since = 0
+        """Event time before the samples that are being judged."""
         self._due: list[tuple[int, int, Leaf, Watch, int]] = []
         self._sequence = 0
 
@@ -115,6 +117,11 @@ class Judge:
             for watch in leaf.watches:
                 watch.count(watch.samples, samples.slots)
             return self._hits(leaf, samples, rows, occasion)
+        if samples.unpriced is not None and not isinstance(window, IntegerSums):
+            # A cost that is not known is no value: only a sum can count it beside the others, as a lower bound.
+            rows, samples = rows[~samples.unpriced], samples.part(~samples.unpriced)
+            if not len(samples):
+                return []
         if int(samples.times[0]) // window.panes.width_ns < window.panes.first_live(now):
             late = window.panes.is_late(samples.times, now)
             for watch in leaf.watches:
@@ -127,7 +134,7 @@ class Judge:
         events: list[AlertEvent] = []
         for watch in leaf.watches:
             watch.count(watch.samples, samples.slots)
-            events += self._judged(leaf, window, watch, samples, rows, occasion, now)
+            events += self._judged(leaf, window, watch, samples, rows, occasion)
         return events
 
     def _judged(
@@ -138,7 +145,6 @@ class Judge:
         samples: Samples,
         rows: NDArray[np.intp],
         occasion: Occasion,
-        now: int,
     ) -> list[AlertEvent]:
         slots = self._suspects(leaf, window, watch, samples.slots)
         events: list[AlertEvent] = []
@@ -146,7 +152,7 @@ class Judge:
             own = watch.part_of(samples, slot)
             values, counts, own = self._course(leaf, window, watch, slot, samples, own)
             # A late sample is judged when it arrives: event time never runs back.
-            times = np.maximum(samples.times[own], now if len(own) == 1 else samples.times[own[0]])
+            times = np.maximum(samples.times[own], self.since)
             for change, row in watch.step(slot, values, counts, times, hits=True):
                 at = int(rows[own[row]])
                 cause = Span(int(occasion.ends[at]), int(occasion.arrivals[at]))

@@ -12,15 +12,26 @@ from tocsin.engine.view import BILLED, SCALE, Measured, View, classes_of
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanClass
 from tocsin.rules.filters import Filter
-from tocsin.rules.rule import Aggregate, Metric, Rule, Sampling, Scope
+from tocsin.rules.rule import Aggregate, Condition, Metric, Rule, Sampling, Scope
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.groups import Groups
 from tocsin.windows.sketches import SketchCourse, Sketches
 from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
-__all__ = ["NOT_INHERITED", "Leaf", "LeafKey", "Window", "leaf_key", "reader_key"]
+__all__ = ["GROWING", "NOT_INHERITED", "Leaf", "LeafKey", "Window", "leaf_key", "reader_key"]
 
 Window = IntegerSums | FloatSums | Extremes | LastValues | Sketches
+
+GROWING = {
+    Metric.COST: "cost",
+    Metric.COST_PER_TRACE: "cost",
+    Metric.TOKENS: "tokens",
+    Metric.INPUT_TOKENS: "input_tokens",
+    Metric.OUTPUT_TOKENS: "output_tokens",
+    Metric.CACHED_TOKENS: "cached_tokens",
+    Metric.REASONING_TOKENS: "reasoning_tokens",
+}
+"""Metrics of a trace that are a sum over its calls, by the name of the sum: they only grow."""
 
 NOT_INHERITED = frozenset(
     {"model", "provider", "operation", "tool", "trace", "evaluation", "response_id", "finish_reason"}
@@ -57,6 +68,8 @@ class LeafKey:
     window_ns: int | None
     storage: str
     """Which kind of window; empty for a leaf without one."""
+    growing: bool = False
+    """Over traces: what a trace grows by is counted as it grows, not the whole once it is complete."""
 
 
 def leaf_key(rule: Rule) -> tuple[LeafKey, str | None]:
@@ -84,6 +97,7 @@ def leaf_key(rule: Rule) -> tuple[LeafKey, str | None]:
         grouping,
         rule.window_ns,
         "" if rule.window_ns is None else _storage(rule, adjusted=adjusted),
+        _grows(rule),
     )
     return key, chosen.constant if chosen else None
 
@@ -98,6 +112,12 @@ def _storage(rule: Rule, *, adjusted: bool) -> str:
             return "float"
         case _:
             return "float" if adjusted or rule.metric in _FLOATS else "integer"
+
+
+def _grows(rule: Rule) -> bool:
+    """Whether a rule over traces in a window has a condition that can only become truer as a trace grows."""
+    rising = rule.condition in (Condition.GT, Condition.GTE) and rule.aggregate is Aggregate.SUM
+    return rule.scope is Scope.TRACE and rule.window_ns is not None and rising and rule.metric in GROWING
 
 
 def reader_key(rule: Rule) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import worse
 from tocsin.engine.judge import Judge, Occasion, Span
-from tocsin.engine.leaf import NOT_INHERITED, Leaf
+from tocsin.engine.leaf import GROWING, NOT_INHERITED, Leaf, LeafKey
 from tocsin.engine.view import labelled
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
@@ -21,17 +21,6 @@ from tocsin.windows.sums import Samples
 from tocsin.windows.traces import Traces
 
 __all__ = ["TraceRules"]
-
-_GROWING = {
-    Metric.COST: "cost",
-    Metric.COST_PER_TRACE: "cost",
-    Metric.TOKENS: "tokens",
-    Metric.INPUT_TOKENS: "input_tokens",
-    Metric.OUTPUT_TOKENS: "output_tokens",
-    Metric.CACHED_TOKENS: "cached_tokens",
-    Metric.REASONING_TOKENS: "reasoning_tokens",
-}
-"""Metrics that are a sum over the calls of a trace: they only grow."""
 
 
 class TraceRules:
@@ -43,25 +32,63 @@ class TraceRules:
         self._traces = traces
         self._judged: dict[tuple[int, int], int] = {}
         """(id of a watch, trace slot) -> level at which the trace was found in breach."""
+        self._counted: dict[LeafKey, dict[int, tuple[int, int]]] = {}
+        """Per growing leaf: trace slot -> its group, and what was counted of it."""
 
     def renumber(self, moved: NDArray[np.int32]) -> None:
         """Follow traces to their new slots."""
         self._judged = {
             (watch, int(moved[slot])): level for (watch, slot), level in self._judged.items() if moved[slot] >= 0
         }
+        self._counted = {
+            key: {int(moved[slot]): held for slot, held in known.items() if moved[slot] >= 0}
+            for key, known in self._counted.items()
+        }
 
     def grown(self, slots: NDArray[np.int32], batch: SpanBatch, now: int) -> list[AlertEvent]:
         """Judge traces that spans were added to; `batch` has the spans of `slots` ([n]), ordered by time."""
         events: list[AlertEvent] = []
-        leaves = [leaf for leaf in self.leaves if leaf.window is None]
-        if not leaves:
-            return events
         touched = np.unique(slots[self._traces.column("open")[slots]])
-        for leaf in leaves:
-            for watch in leaf.watches:
+        for leaf in self.leaves:
+            if leaf.key.growing:
+                last = _last_spans(slots, touched, batch)
+                events += self._count_growth(leaf, touched, now, last, final=False)
+            for watch in leaf.watches if leaf.window is None else ():
                 if _can_only_become_truer(watch):
                     events += self._judge_growing(leaf, watch, touched, slots, batch, now)
         return events
+
+    def _count_growth(
+        self,
+        leaf: Leaf,
+        slots: NDArray[np.int32],
+        now: int,
+        last: tuple[NDArray[np.int64], NDArray[np.int64]],
+        *,
+        final: bool,
+    ) -> list[AlertEvent]:
+        """Count what traces grew by since they were counted; `last` is end and arrival of each one's newest span."""
+        values = self._traces.column(GROWING[leaf.key.metric])[slots]
+        known = self._counted.setdefault(leaf.key, {})
+        rows, groups, growth, firsts = [], [], [], []
+        for row, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
+            group, before = known.get(slot, (None, 0))
+            if group is None:
+                group = self._group(leaf, slot, final=final)
+            if group is not None and (value > before or slot not in known):
+                rows.append(row)
+                groups.append(group)
+                growth.append(value - before)
+                firsts.append(int(slot not in known))
+                known[slot] = (group, value)
+        if not rows:
+            return []
+        leaf.resize()
+        times = np.full(len(rows), now, np.int64)
+        samples = Samples(np.array(groups, np.int32), times, np.array(growth, np.int64), np.array(firsts, np.int64))
+        leaf.groups.seen(samples.slots, samples.times)
+        occasion = _Completion(self._places(slots[rows]), last[0][rows], last[1][rows])
+        return self._judge.counted(leaf, samples, np.arange(len(rows)), occasion, now)
 
     def _judge_growing(
         self,
@@ -73,9 +100,10 @@ class TraceRules:
         now: int,
     ) -> list[AlertEvent]:
         values = self._growing_values(leaf, touched)
-        lowest = min(float(rule.levels[0].threshold) for rule in watch.rules)
+        lines = [float(rule.levels[0].threshold) for rule in watch.rules]
+        loosest = max(lines) if watch.condition in (Condition.LT, Condition.LTE) else min(lines)
         events: list[AlertEvent] = []
-        for row in np.flatnonzero(watch.compare(values, lowest)).tolist():
+        for row in np.flatnonzero(watch.compare(values, loosest)).tolist():
             slot = int(touched[row])
             group = self._group(leaf, slot, final=False)
             if group is not None:
@@ -88,9 +116,10 @@ class TraceRules:
         traces, metric = self._traces, leaf.key.metric
         if metric is Metric.LATENCY:
             return traces.latency(slots) / leaf.scale
-        if metric is Metric.ERROR_RATE:
-            return traces.column("root_failed")[slots].astype(np.float64)
-        return np.asarray(traces.column(_GROWING[metric])[slots] / leaf.scale)
+        if metric in (Metric.ERROR_RATE, Metric.SUCCESS_RATE):
+            failed = traces.column("root_failed")[slots].astype(np.float64)
+            return failed if metric is Metric.ERROR_RATE else 1.0 - failed
+        return np.asarray(traces.column(GROWING[metric])[slots] / leaf.scale)
 
     def _judge_one(
         self, leaf: Leaf, watch: Watch, slot: int, group: int, value: float, now: int, span: Span | None
@@ -129,6 +158,14 @@ class TraceRules:
         events: list[AlertEvent] = []
         slots = slots[self._traces.column("genai")[slots] > 0]
         for leaf in self.leaves if len(slots) else ():
+            if leaf.key.growing:
+                ends = self._traces.column("end")[slots]
+                events += self._count_growth(
+                    leaf, slots, now, (ends, np.full(len(slots), self._judge.wall)), final=True
+                )
+                for slot in slots.tolist():
+                    self._counted[leaf.key].pop(slot, None)
+                continue
             values, valid = self._values(leaf, slots)
             groups = np.array(
                 [self._final_group(leaf, slot) if ok else -1 for slot, ok in zip(slots.tolist(), valid, strict=True)],
@@ -168,7 +205,7 @@ class TraceRules:
             unpriced = ((columns[0][slots] > 0) & (columns[1][slots] == 0))[order]
         samples = Samples(groups[order], times[order], values[order], None, unpriced)
         leaf.groups.seen(samples.slots, samples.times)
-        occasion = _Completion(self._places(slots[order]), samples.times, self._judge.wall)
+        occasion = _Completion(self._places(slots[order]), samples.times, np.full(len(slots), self._judge.wall))
         return self._judge.counted(leaf, samples, np.arange(len(slots)), occasion, now)
 
     def _values(
@@ -188,8 +225,8 @@ class TraceRules:
                 return np.ones(len(slots), np.int64), every
             case Metric.UNPRICED_RATIO:
                 return (traces.column("unpriced")[slots] > 0).astype(np.int64), traces.column("calls")[slots] > 0
-            case _ if metric in _GROWING:
-                return traces.column(_GROWING[metric])[slots], every
+            case _ if metric in GROWING:
+                return traces.column(GROWING[metric])[slots], every
             case _:
                 return traces.number(slots, leaf.key.attribute or metric.value, _fold(leaf))
 
@@ -223,9 +260,9 @@ class TraceRules:
 class _Completion(Occasion):
     """Traces that are complete, as the cause of an evaluation: their last spans, and no arrival of their own."""
 
-    def __init__(self, places: NDArray[np.int64], ends: NDArray[np.int64], wall: int) -> None:
+    def __init__(self, places: NDArray[np.int64], ends: NDArray[np.int64], arrivals: NDArray[np.int64]) -> None:
         self.ends = ends
-        self.arrivals = np.full(len(ends), wall, np.int64)
+        self.arrivals = arrivals
         self._places = places
 
     def places(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
@@ -235,8 +272,21 @@ class _Completion(Occasion):
 
 def _can_only_become_truer(watch: Watch) -> bool:
     rule = watch.rules[0]
-    growing = rule.metric in _GROWING or rule.metric in (Metric.LATENCY, Metric.ERROR_RATE)
+    if rule.metric is Metric.SUCCESS_RATE:
+        return rule.condition in (Condition.LT, Condition.LTE)
+    growing = rule.metric in GROWING or rule.metric in (Metric.LATENCY, Metric.ERROR_RATE)
     return growing and rule.condition in (Condition.GT, Condition.GTE)
+
+
+def _last_spans(
+    slots: NDArray[np.int32], touched: NDArray[np.int32], batch: SpanBatch
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return end and arrival of the last span of each touched trace."""
+    reverse = slots[::-1]
+    _, first = np.unique(reverse, return_index=True)
+    kept = np.isin(reverse[first], touched)
+    rows = len(slots) - 1 - first[kept]
+    return batch.end[rows], batch.arrival[rows]
 
 
 def _passes(one: Filter, texts: tuple[str, ...]) -> bool:

@@ -223,9 +223,10 @@ class Watch:
     def _level(self, alert: Alert, reached: int, held: int, count: int) -> int | None:
         """Return the level that holds, -1 for none, None where there is no data and nothing is to change."""
         if count == 0 and self.condition is not Condition.ABSENT:
-            if self.falls_to_zero or alert.rule.no_data is NoData.OK:
-                return -1
-            return None if alert.rule.no_data is NoData.KEEP else len(alert.rule.levels) - 1
+            if alert.rule.no_data is NoData.ALERT:
+                return len(alert.rule.levels) - 1
+            firing = alert.state is AlertState.FIRING
+            return None if firing and alert.rule.no_data is NoData.KEEP and not self.falls_to_zero else -1
         if alert.state is not AlertState.FIRING:
             return reached
         return max(reached, min(alert.level, held))
