@@ -83,13 +83,17 @@ class Span:
     reasoning_tokens: int = ABSENT
     ttft_ms: float = math.nan
     adjusted_count: float = 1.0
+    scope: int = 1
+    """Who wrote it, 32 bits."""
+    wraps: bool = False
+    deferred: bool = False
 
     @property
     def start(self) -> int:
         return self.time - self.latency
 
 
-ALWAYS_LABELS = ("model", "provider", "response_id", "tool", "agent", "prompt_version")
+ALWAYS_LABELS = ("model", "provider", "service", "response_id", "tool", "agent", "prompt_version")
 
 
 def batch_of(spans: Sequence[Span], labels: Sequence[str] = LABELS, numbers: Sequence[str] = NUMBERS) -> SpanBatch:
@@ -114,6 +118,9 @@ def batch_of(spans: Sequence[Span], labels: Sequence[str] = LABELS, numbers: Seq
         latency=whole("latency"),
         span_class=np.array([span.span_class for span in spans], np.uint8),
         failed=np.array([span.failed for span in spans], np.bool_),
+        scope=np.array([span.scope for span in spans], np.uint32),
+        wraps=np.array([span.wraps for span in spans], np.bool_),
+        deferred=np.array([span.deferred for span in spans], np.bool_),
         input_tokens=whole("input_tokens"),
         output_tokens=whole("output_tokens"),
         cache_read_tokens=whole("cache_read_tokens"),

@@ -49,7 +49,7 @@ def test_the_sampling_threshold_says_how_many_spans_one_stands_for(trace_state: 
 
 def test_labels_that_every_batch_has() -> None:
     found = normalized(Written({}))
-    assert set(found.batch.labels) == {"model", "provider", "response_id", "tool", "agent", "prompt_version"}
+    assert set(found.batch.labels) == {"model", "provider", "service", "response_id", "tool", "agent", "prompt_version"}
     assert texts(found, "model") == [None]
 
 

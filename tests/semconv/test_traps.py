@@ -152,8 +152,20 @@ def test_trap_5_a_logfire_stream_has_its_usage_and_duration_on_a_record() -> Non
         Written(call | {"logfire.span_type": "log", "duration": 0.07}, scope=scope, end=START),
         Written(call | {"logfire.span_type": "pending_span"}, scope=scope, end=START),
     )
-    assert classes(found) == [SpanClass.LLM, SpanClass.USAGE, SpanClass.DUPLICATE, SpanClass.DUPLICATE]
-    assert found.batch.latency.tolist() == [SECOND, 67_002_029, 0, 0]
+    assert classes(found) == [SpanClass.LLM, SpanClass.USAGE, SpanClass.USAGE, SpanClass.DUPLICATE]
+    assert found.batch.latency.tolist() == [SECOND, 67_002_029, 70_000_000, 0]
+    assert found.batch.deferred.tolist() == [True, False, False, False]
+
+
+def test_trap_5_only_a_stream_that_began_leaves_its_usage_to_a_record() -> None:
+    call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "logfire.span_type": "span"}
+    batch = normalized(
+        Written(call, scope=("logfire.anthropic", "5.2.0")),
+        Written(call, scope=("logfire.openai", "5.2.0"), status=2),
+        Written(call | {"gen_ai.usage.input_tokens": 5}, scope=("logfire.openai", "5.2.0")),
+        Written(call, scope=("logfire", "5.2.0")),
+    ).batch
+    assert batch.deferred.tolist() == [True, False, False, False]
 
 
 def test_trap_6_an_estimate_is_taken_and_zero_usage_of_a_success_is_no_usage() -> None:
@@ -417,3 +429,23 @@ def test_retrieved_documents_are_counted_however_they_are_written() -> None:
     np.testing.assert_array_equal(written["retrieved_count"], [3, 2, 0, 4])
     np.testing.assert_array_equal(written["top_score"], [0.9, 0.25, math.nan, 0.91])
     np.testing.assert_array_equal(written["relevance_score"], [math.nan, math.nan, math.nan, 0.8])
+
+
+def test_trap_3_spans_of_frameworks_are_told_from_those_of_providers() -> None:
+    scopes = (
+        "openinference.instrumentation.langchain",
+        "openinference.instrumentation.openai",
+        "opentelemetry.instrumentation.langchain.v2",
+        "opentelemetry.instrumentation.langchains",
+        "",
+    )
+    batch = normalized(*(Written(llm(input=1), scope=(name, "1.0")) for name in scopes)).batch
+    assert batch.wraps.tolist() == [True, False, True, False, False]
+    assert len(set(batch.scope.tolist())) == len(scopes)
+
+
+def test_a_scope_has_one_number_whatever_its_version_and_batch() -> None:
+    first = normalized(Written(scope=("a", "1.0")), Written(scope=("a", "2.0")), Written(scope=("b", "1.0"))).batch
+    second = normalized(Written(scope=("b", "1.0"))).batch
+    assert first.scope[0] == first.scope[1]
+    assert first.scope[2] == second.scope[0]

@@ -33,7 +33,8 @@ class SpanClass(IntEnum):
     EVALUATION = 8
     """A `gen_ai.evaluation.result` log record."""
     USAGE = 9
-    """A zero-length record that carries the usage of a streamed sibling LLM span (logfire): billed, but not a call."""
+    """A zero-length record with the usage and the duration of a streamed sibling LLM span (logfire): billed, but not a
+    call. Without token counts the stream's usage is unknown."""
     DUPLICATE = 10
     """A raw copy or a pending copy of another span: never a sample."""
 
@@ -85,6 +86,13 @@ class SpanBatch:
     """[n] SpanClass."""
     failed: NDArray[np.bool_]
     """[n] span status is ERROR."""
+    scope: NDArray[np.uint32]
+    """[n] a number of the instrumentation scope's name: two spans of one call that two libraries wrote differ in it."""
+    wraps: NDArray[np.bool_]
+    """[n] written by a framework's instrumentation (LangChain, LlamaIndex, …): if a model call, then around one that a
+    provider's instrumentation may write as well."""
+    deferred: NDArray[np.bool_]
+    """[n] a model call whose usage and duration stand on a USAGE row; `latency` here ends before the answer began."""
     input_tokens: NDArray[np.int64]
     """[n] everything the provider read, cached tokens included; ABSENT where unknown."""
     output_tokens: NDArray[np.int64]
@@ -106,7 +114,8 @@ class SpanBatch:
     adjusted_count: NDArray[np.float64]
     """[n] how many spans this one stands for by its sampling threshold (tracestate `ot=th:`); 1 where unsampled."""
     labels: Mapping[str, TextColumn]
-    """Every label of `Needs.labels`, and always `model`, `provider`, `response_id`, `tool`, `agent`, `prompt_version`.
+    """Every label of `Needs.labels`, and always `model`, `provider`, `service`, `response_id`, `tool`, `agent`,
+    `prompt_version`.
     `trace` is not among them: it is the trace id."""
     numbers: Mapping[str, NDArray[np.float64]]
     """Every number of `Needs.numbers`; NaN where absent or not finite."""

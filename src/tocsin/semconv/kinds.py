@@ -21,6 +21,8 @@ _Codes = NDArray[np.uint8]
 
 _STRING = int(ValueKind.STRING)
 _LLM = np.uint8(SpanClass.LLM)
+_USAGE = np.uint8(SpanClass.USAGE)
+_DUPLICATE = np.uint8(SpanClass.DUPLICATE)
 
 _UNKNOWN = 255
 _RECORD = 254
@@ -39,12 +41,17 @@ _WORDS = {kind.name.lower(): int(kind) for kind in SpanClass} | {
 
 
 def classified(
-    batch: Batch, kinds: Sequence[Kind], model: Callable[[], tuple[_Mask, _Mask]], usage: Callable[[], _Mask]
+    batch: Batch,
+    kinds: Sequence[Kind],
+    model: Callable[[], tuple[_Mask, _Mask]],
+    usage: Callable[[], _Mask],
+    late_usage: Callable[[], _Mask],
 ) -> _Codes:
     """Return [n] the SpanClass of each row.
 
     `model` returns [n] whether a row names a model, and whether that model makes embeddings; `usage` returns
-    [n] whether it has any token count. Both are called only where the markers leave something open.
+    [n] whether it has any token count; `late_usage` [n] whether its instrumentation writes the usage of streams on
+    records. They are called only where the markers leave something open.
     """
     codes: _Codes | None = None
     records: _Mask | None = None
@@ -65,7 +72,7 @@ def classified(
     if largest(codes, initial=0) >= _DECISION:
         codes = _resolved(codes, model, usage)
     if records is not None and records.any():
-        codes = _records(codes, records, usage())
+        codes = _records(codes, records, usage(), late_usage())
     return _without_free_calls(batch, codes)
 
 
@@ -119,14 +126,15 @@ def _resolved(codes: _Codes, model: Callable[[], tuple[_Mask, _Mask]], usage: Ca
     return np.where(codes == _UNKNOWN, np.where(has_model & has_usage, call, other), codes)
 
 
-def _records(codes: _Codes, records: _Mask, usage: _Mask) -> _Codes:
+def _records(codes: _Codes, records: _Mask, usage: _Mask, late_usage: _Mask) -> _Codes:
     """Return the classes with log records settled.
 
-    With usage one is the usage of a streamed sibling; without, a second mention of the sibling's call.
+    With usage, or by an instrumentation whose streams end on such a record, one is the usage of a streamed sibling;
+    else a second mention of the sibling's call.
     """
     calls = (codes == SpanClass.LLM) | (codes == SpanClass.EMBEDDINGS)
-    codes = np.where(records & calls, np.uint8(SpanClass.DUPLICATE), codes)
-    return np.where(records & usage, np.uint8(SpanClass.USAGE), codes)
+    codes = np.where(records & calls, np.where(late_usage, _USAGE, _DUPLICATE), codes)
+    return np.where(records & usage, _USAGE, codes)
 
 
 def _without_free_calls(batch: Batch, codes: _Codes) -> _Codes:

@@ -18,7 +18,9 @@ from tocsin.semconv.config import AttributesConfig
 from tocsin.semconv.kinds import classified
 from tocsin.semconv.labels import Labels
 from tocsin.semconv.plan import TTFT, Occurrence, Plan
+from tocsin.semconv.reductions import some
 from tocsin.semconv.sampling import adjusted_counts
+from tocsin.semconv.scopes import Scopes
 from tocsin.semconv.tokens import TOKENS, Tokens, read_tokens, settled
 from tocsin.semconv.usable import Unusable, Usable, usable_records, usable_spans
 
@@ -51,6 +53,7 @@ class Normalizer:
         self._table = table
         self._plan = Plan(table, needs)
         self._labels = Labels(table)
+        self._scopes = Scopes(table.wrapping_scopes, table.late_usage_scopes)
 
     @property
     def projection(self) -> Projection:
@@ -65,7 +68,9 @@ class Normalizer:
         flawed: dict[str, int] = {}
         model = self._labels.column(batch, "model", occurrence.of_label)
         tokens = read_tokens(batch, occurrence.tokens)
-        batch.classes = classified(batch, self._table.kinds, lambda: _model_masks(model), tokens.any)
+        batch.classes = classified(
+            batch, self._table.kinds, lambda: _model_masks(model), tokens.any, lambda: self._scopes.late_usage(columns)
+        )
         provider = self._labels.provider(batch, model, occurrence.of_label)
         settled(batch, tokens, self._table.exclusive_input, provider, model)
         flawed["tokens"] = tokens.flawed
@@ -117,6 +122,9 @@ class Normalizer:
             latency=latency,
             span_class=batch.classes,
             failed=columns.status == _STATUS_ERROR,
+            scope=self._scopes.identity(columns),
+            wraps=self._scopes.wrapping(columns),
+            deferred=self._deferred(batch, tokens),
             input_tokens=tokens.column("input"),
             output_tokens=tokens.column("output"),
             cache_read_tokens=tokens.column("cache_read"),
@@ -134,6 +142,14 @@ class Normalizer:
             },
             numbers=self._numbers(batch, occurrence, first_token, flawed),
         )
+
+    def _deferred(self, batch: Batch, tokens: Tokens) -> NDArray[np.bool_]:
+        """Return [n] which calls are streams that got no further than the headers in their own span."""
+        hit = self._scopes.late_usage(batch.columns)
+        if not some(hit):
+            return hit
+        hit &= (batch.classes == SpanClass.LLM) & (batch.columns.status != _STATUS_ERROR)
+        return hit & ~tokens.any()
 
     def _first_token(self, batch: Batch, occurrence: Occurrence) -> tuple[NDArray[np.float64], int]:
         numbers, infinite = first_finite(batch, occurrence.numbers.get(TTFT, ()))

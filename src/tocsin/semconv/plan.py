@@ -13,7 +13,7 @@ from tocsin.semconv.table import SPAN_NAME, Alias, How, Table
 
 __all__ = ["ALWAYS", "EVALUATION_EVENT", "TTFT", "Occurrence", "Plan"]
 
-ALWAYS = ("model", "provider", "response_id", "tool", "agent", "prompt_version")
+ALWAYS = ("model", "provider", "service", "response_id", "tool", "agent", "prompt_version")
 """Labels that every batch carries, whatever the rules need."""
 
 TTFT = "time_to_first_token"

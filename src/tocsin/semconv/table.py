@@ -125,6 +125,10 @@ class Table:
     tokens: Mapping[str, tuple[Alias, ...]]
     numbers: Mapping[str, tuple[Alias, ...]]
     exclusive_input: tuple[ExclusiveInput, ...]
+    wrapping_scopes: tuple[str, ...]
+    """Beginnings of the scopes that frameworks' instrumentations have."""
+    late_usage_scopes: tuple[str, ...]
+    """Beginnings of the scopes that write a stream's usage on a record of its own."""
     providers: Mapping[str, Any]
     finish_reasons: Mapping[str, str]
     """Lower-case spelling -> canonical one."""
@@ -157,6 +161,8 @@ def default_table() -> Table:
         tokens={name: tuple(map(_alias, entries)) for name, entries in raw["tokens"].items()},
         numbers={name: tuple(map(_alias, entries)) for name, entries in raw["numbers"].items()},
         exclusive_input=tuple(_exclusive(entry) for entry in raw["exclusive_input"]),
+        wrapping_scopes=tuple(raw["wrapping_scopes"]),
+        late_usage_scopes=tuple(raw["late_usage_scopes"]),
         providers=raw["providers"],
         finish_reasons={word: name for name, words in raw["finish_reasons"].items() for word in words},
         operations=raw["operations"],
