@@ -87,6 +87,16 @@ def test_an_edit_that_is_not_valid_changes_nothing_and_is_told_everywhere(tmp_pa
         assert json.loads(service.get("/readyz"))["rule_errors"] == []
 
 
+def test_what_is_read_at_the_start_only_is_said_to_wait_for_a_restart(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path / "c.yaml", RULE.format(threshold=0, notify="terminal"))
+    with RunningService(config) as service:
+        edited = config.read_text().replace("api: {endpoint: 127.0.0.1:0}", "api: {endpoint: 127.0.0.1:1}")
+        config.write_text(edited + "limits: {groups: 7, memory: 1GiB}\n")
+        line = service.wait_for_line("wait for a restart")
+        assert line.endswith("keys=api.endpoint,limits.groups")
+        assert json.loads(service.get("/readyz"))["rule_errors"] == []
+
+
 def test_sighup_reloads(tmp_path: Path) -> None:
     config = write_configuration(tmp_path / "c.yaml", RULE.format(threshold=0, notify="terminal"))
     with RunningService(config) as service:

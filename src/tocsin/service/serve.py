@@ -42,6 +42,8 @@ __all__ = ["Service", "serve"]
 
 RECEIVER_DRAIN_SECONDS: Final = 5.0
 """For requests that are being answered when the service stops."""
+_CHANGED_AT_ONCE: Final = frozenset({"in_flight_bytes", "memory"})
+"""Limits that are the pipeline's, not the engine's."""
 OUTBOX_DRAIN_SECONDS: Final = 8.0
 """For notifications that wait when the service stops; together within the 30 s that Kubernetes gives."""
 
@@ -133,7 +135,7 @@ class Service:
         self.pipeline.limit(in_flight_bytes=new.limits.in_flight_bytes, memory_bytes=new.limits.memory or 0)
         self.budget.limit = new.limits.in_flight_bytes
         telemetry.configure_logging(level=new.log.level, form=new.log.format)
-        if waiting := needs_restart(old, new):
+        if waiting := (*needs_restart(old, new), *_fixed_in_engine(old, new)):
             telemetry.restart_needed(keys=waiting)
         self.loaded = outcome
         self._show(outcome)
@@ -223,6 +225,16 @@ def _writer_of(configuration: Configuration) -> MessageWriter:
         public_url=configuration.api.public_url,
         observer=DeliveryTelemetry(),
     )
+
+
+def _fixed_in_engine(old: Configuration, new: Configuration) -> list[str]:
+    """Return the keys that differ and that the engine reads once, when it is made."""
+    return [
+        f"{section}.{key}"
+        for section in ("trace", "limits")
+        for key, value in getattr(old, section)
+        if getattr(getattr(new, section), key) != value and key not in _CHANGED_AT_ONCE
+    ]
 
 
 async def _watch(watcher: Watcher, service: Service) -> None:
