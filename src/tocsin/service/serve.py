@@ -134,7 +134,8 @@ class Service:
             self.prices = prices
         self.pipeline.limit(in_flight_bytes=new.limits.in_flight_bytes, memory_bytes=new.limits.memory or 0)
         self.budget.limit = new.limits.in_flight_bytes
-        telemetry.configure_logging(level=new.log.level, form=new.log.format)
+        if new.log != old.log:
+            telemetry.configure_logging(level=new.log.level, form=new.log.format)
         if waiting := (*needs_restart(old, new), *_fixed_in_engine(old, new)):
             telemetry.restart_needed(keys=waiting)
         self.loaded = outcome
