@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.engine.twins import Twins, has_usage, model_calls
 from tocsin.model.batch import ABSENT, CostSource, SpanBatch, SpanClass
 from tocsin.model.columns import TextColumn
 from tocsin.windows.index import KeyIndex, mix
@@ -51,7 +52,9 @@ class Ancestry:
         self.labels = labels
         self.traces = Traces(labels, times, limit)
         self.lineage = Lineage(labels)
+        self._silent = _Silent()
         self._responses = _Responses()
+        self._twins = Twins()
 
     def extend(self, labels: tuple[str, ...]) -> None:
         """Follow more labels from now on; `labels` begins with those that are followed."""
@@ -76,7 +79,10 @@ class Ancestry:
             held = texts if every else {label: column[rows] for label, column in texts.items()}
             self.lineage.add(own.span, own.parent, classes, held, now)
             repeated[rows] = self.lineage.repeated_calls(own.span, own.parent, classes)
-        repeated |= self._responses.repeated(batch, repeated)
+        calls = model_calls(batch)
+        self._silent.restore(batch, keys, calls, repeated)
+        repeated |= self._responses.repeated(batch, calls & ~repeated)
+        repeated |= self._twins.repeated(batch, repeated)
         return slots, repeated
 
     def contribute(self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32], billed: NDArray[np.bool_]) -> None:
@@ -165,10 +171,10 @@ def _filled(column: TextColumn, rows: NDArray[np.intp], texts: NDArray[np.object
 
 
 class _Responses:
-    """Calls by (provider, response id): two libraries may write a span each for one call, in different traces.
+    """Calls by response id: two libraries may write a span each for one call, in different traces.
 
-    Ids are not trusted alone (a mock answers everything with the same one): the spans must overlap in time as well, and
-    state the same output.
+    Ids are not trusted alone (a mock answers everything with the same one): the spans must be two libraries', overlap
+    in time, and state the same output.
     """
 
     def __init__(self) -> None:
@@ -176,30 +182,86 @@ class _Responses:
         self._start = np.zeros(_RESPONSES, np.int64)
         self._end = np.zeros(_RESPONSES, np.int64)
         self._output = np.zeros(_RESPONSES, np.int64)
+        self._usage = np.zeros(_RESPONSES, np.bool_)
+        self._scope = np.zeros(_RESPONSES, np.uint32)
 
-    def repeated(self, batch: SpanBatch, known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Return [n] which calls are a second span of a call that is counted; `known` rows are left out."""
+    def repeated(self, batch: SpanBatch, calls: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return [n] which of the calls are a second span of a call that is counted."""
         result = np.zeros(len(batch), np.bool_)
         ids = batch.labels["response_id"]
-        is_call = (batch.span_class == SpanClass.LLM) | (batch.span_class == SpanClass.EMBEDDINGS)
-        rows = np.flatnonzero(is_call & (ids.code >= 0) & ~known)
+        rows = np.flatnonzero(calls & (ids.code >= 0))
         if not len(rows):
             return result
+        for begin in range(0, len(rows), _RESPONSES // 2):
+            part = rows[begin : begin + _RESPONSES // 2]
+            result[part] = self._part(batch, ids, part)
+        return result
+
+    def _part(self, batch: SpanBatch, ids: TextColumn, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         if self._index.rows + len(rows) > _RESPONSES:
             self._index = KeyIndex()
+        result = np.zeros(len(rows), np.bool_)
         hashes = np.array([hash(value) for value in ids.values], np.int64).view(np.uint64)[ids.code[rows]]
         keys = mix(np.full(len(rows), 0x5E5B, np.uint64), hashes)
         places, fresh = self._index.find_or_insert(keys)
-        if len(rows) > _RESPONSES:
-            return result
-        new = places[fresh]
-        self._start[new], self._end[new] = batch.start[rows[fresh]], batch.end[rows[fresh]]
-        self._output[new] = batch.output_tokens[rows[fresh]]
+        self._keep(batch, places[fresh], rows[fresh])
         again = np.flatnonzero(~fresh)
-        if len(again):
-            there, here = places[again], rows[again]
-            overlap = (self._start[there] < batch.end[here]) & (batch.start[here] < self._end[there])
-            output = batch.output_tokens[here]
-            same = (output == self._output[there]) | (output == ABSENT) | (self._output[there] == ABSENT)
-            result[here] = overlap & same
+        if not len(again):
+            return result
+        there, here = places[again], rows[again]
+        if (batch.scope[here] == self._scope[there]).all():
+            self._keep(batch, there, here)
+            return result
+        usage = has_usage(batch)
+        for i, place, row in zip(again.tolist(), there.tolist(), here.tolist(), strict=True):
+            same = self._is_same(batch, place, row)
+            result[i] = same and bool(self._usage[place] or not usage[row])
+            if not result[i]:
+                self._keep(batch, place, row)
         return result
+
+    def _keep(self, batch: SpanBatch, places: NDArray[np.int32] | int, rows: NDArray[np.intp] | int) -> None:
+        """Remember the call that stands for an id; of several the last."""
+        self._start[places], self._end[places] = batch.start[rows], batch.end[rows]
+        self._output[places], self._scope[places] = batch.output_tokens[rows], batch.scope[rows]
+        self._usage[places] = (batch.input_tokens[rows] >= 0) | (batch.output_tokens[rows] >= 0) | batch.deferred[rows]
+
+    def _is_same(self, batch: SpanBatch, place: int, row: int) -> bool:
+        output, kept = int(batch.output_tokens[row]), int(self._output[place])
+        return bool(
+            batch.scope[row] != self._scope[place]
+            and self._start[place] <= batch.end[row]
+            and batch.start[row] <= self._end[place]
+            and (output == kept or ABSENT in (output, kept))
+        )
+
+
+class _Silent:
+    """Calls without usage that were counted: one that nests with them and has usage is not dropped for their sake.
+
+    It happens where an outer span tells nothing and came first, or an inner one is a stream without usage. Then the
+    money counts and the number of calls is one too high, rather than the other way round.
+    """
+
+    def __init__(self) -> None:
+        self._spans = KeyIndex()
+        self._parents = KeyIndex()
+
+    def restore(self, batch: SpanBatch, keys: Keys, calls: NDArray[np.bool_], repeated: NDArray[np.bool_]) -> None:
+        """Take back, in place, which calls are repeated where they have the usage that the counted ones lack."""
+        usage = has_usage(batch)
+        silent = np.flatnonzero(calls & ~usage & ~repeated)
+        if len(silent):
+            if max(self._spans.rows, self._parents.rows) + len(silent) > _RESPONSES:
+                self._spans, self._parents = KeyIndex(), KeyIndex()
+            self._spans.find_or_insert(keys.span[silent])
+            streams = silent[~batch.failed[silent] & (keys.parent[silent] != 0)]
+            self._parents.find_or_insert(keys.parent[streams])
+        rows = np.flatnonzero(calls & usage & repeated) if len(self._spans) else silent[:0]
+        if not len(rows):
+            return
+        below = self._spans.find(keys.parent[rows]) >= 0
+        above = self._parents.find(keys.span[rows]) >= 0
+        repeated[rows[below | above]] = False
+        # In one batch nothing is counted yet: the outer span stands for the silent one below it.
+        repeated[silent[np.isin(keys.parent[silent], keys.span[rows[above]])]] = True
