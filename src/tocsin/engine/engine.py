@@ -433,4 +433,6 @@ def _usage_of(batch: SpanBatch) -> dict[str, NDArray[np.int64]]:
 
 def _only_falls(leaf: Leaf) -> bool:
     """Whether expiry can only end breaches, never begin one: only groups with an alert need be looked at then."""
-    return leaf.key.storage == "integer" and all(watch.falls_to_zero for watch in leaf.watches)
+    return leaf.key.storage == "integer" and all(
+        watch.falls_to_zero and not watch.alerts_on_silence for watch in leaf.watches
+    )

@@ -250,7 +250,7 @@ class Judge:
                 continue
             values, counts = leaf.values(watch, window, own), window.samples(own)
             rows = watch.is_breached(own, values, window.samples) | watch.active[own]
-            if any(rule.no_data.value == "alert" for rule in watch.rules):
+            if watch.alerts_on_silence:
                 rows |= counts == 0
             for row in np.flatnonzero(rows).tolist():
                 slot, here = int(own[row]), slice(row, row + 1)

@@ -64,6 +64,8 @@ class Watch:
             Aggregate.COUNT,
             Aggregate.RATE,
         )
+        self.alerts_on_silence = any(rule.no_data is NoData.ALERT for rule in rules)
+        """Whether a group without samples may be in breach."""
         self.samples = np.zeros(len(rules) + 1, np.int64)
         """[rules + 1] samples counted per rule; the last is of groups that no rule is for."""
         self.late = np.zeros(len(rules) + 1, np.int64)
