@@ -77,12 +77,14 @@ class Judge:
         self._due.clear()
         for leaf in leaves:
             for watch in leaf.watches:
+                watch.scheduled.clear()
                 for slot in watch.alerts:
                     self._schedule(leaf, watch, slot)
 
     def _schedule(self, leaf: Leaf, watch: Watch, slot: int) -> None:
         at = watch.due(slot)
-        if at is not None:
+        if at is not None and at < watch.scheduled.get(slot, at + 1):
+            watch.scheduled[slot] = at
             self._sequence += 1
             heapq.heappush(self._due, (at, self._sequence, leaf, watch, slot))
 
@@ -91,8 +93,12 @@ class Judge:
         events: list[AlertEvent] = []
         while self._due and self._due[0][0] <= now:
             at, _, leaf, watch, slot = heapq.heappop(self._due)
+            if watch.scheduled.get(slot) != at:
+                continue
+            del watch.scheduled[slot]
             alert = watch.alerts.get(slot)
             if alert is None or watch.due(slot) != at:
+                self._schedule(leaf, watch, slot)
                 continue
             value, count = self._present(leaf, watch, slot, alert)
             changes = elapse(alert, at, value)
@@ -214,6 +220,8 @@ class Judge:
             leaf.log.append(samples.slots[hit], samples.times[hit], samples.values[hit], occasion.places(rows[hit]))
             for position in hit.tolist():
                 slot, at = int(samples.slots[position]), int(rows[position])
+                if watch.absorbs(slot, float(values[position]), int(samples.times[position])):
+                    continue
                 cause = Span(int(occasion.ends[at]), int(occasion.arrivals[at]))
                 here = slice(position, position + 1)
                 events += self.hit(leaf, watch, slot, values[here], samples.times[here], cause)

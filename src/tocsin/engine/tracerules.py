@@ -4,6 +4,7 @@ A trace is judged as it grows where the condition can only become truer, else wh
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import worse
 from tocsin.engine.judge import Judge, Occasion, Span
 from tocsin.engine.leaf import GROWING, NOT_INHERITED, Leaf, LeafKey
+from tocsin.engine.statistics import RuleKey
 from tocsin.engine.view import labelled
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
@@ -23,6 +25,10 @@ from tocsin.windows.traces import Traces
 __all__ = ["TraceRules"]
 
 
+_TOP = 1_000
+"""Stands for a rule's most severe level: a trace that reached it has nothing more to reach while it grows."""
+
+
 class TraceRules:
     """The leaves over traces."""
 
@@ -30,15 +36,15 @@ class TraceRules:
         self.leaves: Sequence[Leaf] = ()
         self._judge = judge
         self._traces = traces
-        self._judged: dict[tuple[int, int], int] = {}
-        """(id of a watch, trace slot) -> level at which the trace was found in breach."""
-        self._counted: dict[LeafKey, dict[int, tuple[int, int]]] = {}
-        """Per growing leaf: trace slot -> its group, and what was counted of it."""
+        self._judged: dict[tuple[RuleKey, int], int] = {}
+        """(rule, trace slot) -> level at which the trace was found in breach."""
+        self._counted: dict[LeafKey, dict[int, tuple[int, int, int]]] = {}
+        """Per growing leaf: trace slot -> its group, what was counted of it, and when last."""
 
     def renumber(self, moved: NDArray[np.int32]) -> None:
         """Follow traces to their new slots."""
         self._judged = {
-            (watch, int(moved[slot])): level for (watch, slot), level in self._judged.items() if moved[slot] >= 0
+            (rule, int(moved[slot])): level for (rule, slot), level in self._judged.items() if moved[slot] >= 0
         }
         self._counted = {
             key: {int(moved[slot]): held for slot, held in known.items() if moved[slot] >= 0}
@@ -48,7 +54,8 @@ class TraceRules:
     def grown(self, slots: NDArray[np.int32], batch: SpanBatch, now: int) -> list[AlertEvent]:
         """Judge traces that spans were added to; `batch` has the spans of `slots` ([n]), ordered by time."""
         events: list[AlertEvent] = []
-        touched = np.unique(slots[self._traces.column("open")[slots]])
+        judged = self._traces.column("open")[slots] & (self._traces.column("genai")[slots] > 0)
+        touched = np.unique(slots[judged])
         for leaf in self.leaves:
             if leaf.key.growing:
                 last = _last_spans(slots, touched, batch)
@@ -70,25 +77,41 @@ class TraceRules:
         """Count what traces grew by since they were counted; `last` is end and arrival of each one's newest span."""
         values = self._traces.column(GROWING[leaf.key.metric])[slots]
         known = self._counted.setdefault(leaf.key, {})
-        rows, groups, growth, firsts = [], [], [], []
+        rows, groups, growth = [], [], []
+        counted_before = []
         for row, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
-            group, before = known.get(slot, (None, 0))
+            group, before, at = known.get(slot, (None, 0, 0))
             if group is None:
                 group = self._group(leaf, slot, final=final)
             if group is not None and (value > before or slot not in known):
+                if slot in known:
+                    counted_before.append((group, at))
                 rows.append(row)
                 groups.append(group)
                 growth.append(value - before)
-                firsts.append(int(slot not in known))
-                known[slot] = (group, value)
+                known[slot] = (group, value, now)
         if not rows:
             return []
         leaf.resize()
+        self._count_later(leaf, counted_before, now)
         times = np.full(len(rows), now, np.int64)
-        samples = Samples(np.array(groups, np.int32), times, np.array(growth, np.int64), np.array(firsts, np.int64))
+        samples = Samples(np.array(groups, np.int32), times, np.array(growth, np.int64))
         leaf.groups.seen(samples.slots, samples.times)
         occasion = _Completion(self._places(slots[rows]), last[0][rows], last[1][rows])
         return self._judge.counted(leaf, samples, np.arange(len(rows)), occasion, now)
+
+    @staticmethod
+    def _count_later(leaf: Leaf, before: list[tuple[int, int]], now: int) -> None:
+        """Take back that traces are samples of (group, time): a trace is one, at the time when it grew last."""
+        window = leaf.window
+        if not before or window is None:
+            return
+        groups, times = (np.array(column, np.int64) for column in zip(*sorted(before, key=itemgetter(1)), strict=True))
+        live = ~window.panes.is_late(times, now)
+        if live.any():
+            slots = groups[live].astype(np.int32)
+            nothing = np.zeros(len(slots), np.int64)
+            window.add(Samples(slots, times[live], nothing, nothing - 1))
 
     def _judge_growing(
         self,
@@ -105,6 +128,8 @@ class TraceRules:
         events: list[AlertEvent] = []
         for row in np.flatnonzero(watch.compare(values, loosest)).tolist():
             slot = int(touched[row])
+            if self._judged.get((id(watch), slot)) == _TOP:
+                continue
             group = self._group(leaf, slot, final=False)
             if group is not None:
                 last = int(np.flatnonzero(slots == slot)[-1])
@@ -130,7 +155,8 @@ class TraceRules:
             return []
         reached, _ = watch.effective_levels(index, np.array([value]), np.ones(1, np.int64))
         level = int(reached[0])
-        before = self._judged.get((id(watch), slot), -1)
+        judged = watch.rules[index].key, slot
+        before = self._judged.get(judged, -1)
         if level < 0:
             return []
         if level <= before:
@@ -138,7 +164,7 @@ class TraceRules:
             if alert is not None:
                 alert.peak = worse(alert.rule, alert.peak, value)
             return []
-        self._judged[id(watch), slot] = level
+        self._judged[id(watch), slot] = level if level < len(watch.rules[index].levels) - 1 else _TOP
         if before < 0:
             watch.count(watch.samples, np.array([group]))
             self._log(leaf, slot, group, value, now)
@@ -177,11 +203,12 @@ class TraceRules:
                 events += self._count(leaf, slots[rows], groups[rows], values[rows], now)
                 continue
             for row in rows.tolist():
-                value = float(values[row] / leaf.scale)
+                slot, group, value = int(slots[row]), int(groups[row]), float(values[row] / leaf.scale)
                 for watch in leaf.watches:
-                    known = (id(watch), int(slots[row])) in self._judged
-                    events += self._judge_one(leaf, watch, int(slots[row]), int(groups[row]), value, now, None)
-                    if not known and (id(watch), int(slots[row])) not in self._judged:
+                    judged = watch.rules[watch.rule_of(group)].key, slot
+                    known = judged in self._judged
+                    events += self._judge_one(leaf, watch, slot, group, value, now, None)
+                    if not known and judged not in self._judged:
                         watch.count(watch.samples, groups[row : row + 1])
         finished = set(slots.tolist())
         self._judged = {key: level for key, level in self._judged.items() if key[1] not in finished}
@@ -201,12 +228,15 @@ class TraceRules:
         order = np.argsort(times, kind="stable")
         unpriced = None
         if leaf.key.metric in (Metric.COST, Metric.COST_PER_TRACE):
-            columns = self._traces.column("unpriced"), self._traces.column("cost")
-            unpriced = ((columns[0][slots] > 0) & (columns[1][slots] == 0))[order]
+            unpriced = self._unpriced(slots[order])
         samples = Samples(groups[order], times[order], values[order], None, unpriced)
         leaf.groups.seen(samples.slots, samples.times)
         occasion = _Completion(self._places(slots[order]), samples.times, np.full(len(slots), self._judge.wall))
         return self._judge.counted(leaf, samples, np.arange(len(slots)), occasion, now)
+
+    def _unpriced(self, slots: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Return [n] which traces have calls, and a price for none: their cost is not known, and never 0."""
+        return np.asarray((self._traces.column("unpriced")[slots] > 0) & (self._traces.column("cost")[slots] == 0))
 
     def _values(
         self, leaf: Leaf, slots: NDArray[np.int32]
@@ -225,6 +255,8 @@ class TraceRules:
                 return np.ones(len(slots), np.int64), every
             case Metric.UNPRICED_RATIO:
                 return (traces.column("unpriced")[slots] > 0).astype(np.int64), traces.column("calls")[slots] > 0
+            case Metric.COST | Metric.COST_PER_TRACE if leaf.window is None:
+                return traces.column("cost")[slots], ~self._unpriced(slots)
             case _ if metric in GROWING:
                 return traces.column(GROWING[metric])[slots], every
             case _:

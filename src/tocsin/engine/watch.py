@@ -71,6 +71,8 @@ class Watch:
         self.late = np.zeros(len(rules) + 1, np.int64)
         self.ungrouped = np.zeros(len(rules) + 1, np.int64)
         self.alerts: dict[int, Alert] = {}
+        self.scheduled: dict[int, int] = {}
+        """Slot -> the due time that is in the schedule of what time alone changes."""
         self._cooling: dict[Key, int] = {}
         self._lines = np.array([*(float(rule.levels[0].threshold) for rule in rules), np.nan])
         self._minima = np.array([*(max(rule.min_samples, 1) for rule in rules), np.iinfo(np.int64).max])
@@ -136,6 +138,19 @@ class Watch:
             key = self.groups.keys[slot] or ()
             alert.notified_at = self._cooling.pop(key, None)
         return alert
+
+    def absorbs(self, slot: int, value: float, at: int) -> bool:
+        """Count a further hit of a rule without a window, if that is all that it changes; return whether it was."""
+        alert = self.alerts.get(slot)
+        if alert is None or alert.state is not AlertState.FIRING or len(alert.rule.levels) > 1:
+            return False
+        ends = due(alert)
+        if ends is None or at >= ends:
+            return False
+        alert.suppressed += 1
+        alert.peak = worse(alert.rule, alert.peak, value)
+        alert.last_hit = max(alert.last_hit, at)
+        return True
 
     def settle(self, slot: int, alert: Alert) -> None:
         """Keep what an alert needs after a step: all while it is not at rest, its cooldown afterwards."""

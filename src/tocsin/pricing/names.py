@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import re2  # type: ignore[import-untyped]  # google-re2 has no stubs
+import re2
 
 __all__ = ["MAX_NAME", "Candidate", "candidates_of", "glob_of", "provider_of"]
 
