@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tocsin.decode import decoder
-from tocsin.model.batch import Needs
+from tocsin.model.batch import ABSENT, Needs, SpanClass
 from tocsin.model.columns import SpanColumns
 from tocsin.semconv import AttributesConfig, Normalized, Normalizer
 
-DIRECTORY = Path(__file__).parent.parent / "payloads"
+DIRECTORY = Path(__file__).parent / "payloads"
 INDEX: list[dict[str, Any]] = json.loads((DIRECTORY / "INDEX.json").read_text("utf-8"))["payloads"]
 TRACES = [entry for entry in INDEX if entry["signal"] == "traces"]
 LOGS = [entry for entry in INDEX if entry["signal"] == "logs"]
@@ -80,3 +81,28 @@ def text(found: Normalized, label: str, row: int) -> str | None:
     column = found.batch.labels[label]
     code = int(column.code[row])
     return None if code < 0 else column.values[code]
+
+
+def calls_of(entry: dict[str, Any], found: Normalized) -> Iterator[tuple[dict[str, Any], int]]:
+    """Return the model calls of an index entry, each with the row of the span that stands for it."""
+    for call in entry["expected"]["llm_calls"] + entry["expected"]["embedding_calls"]:
+        yield call, row_of(found, call)
+
+
+def expected_tokens(call: dict[str, Any], name: str) -> int:
+    """Return the provider's count, or what the library made of it, or ABSENT where the span doesn't carry it."""
+    said = (call.get("payload_says_otherwise") or {}).get(name)
+    if said:
+        return int(next(iter(said.values())))
+    if not call["usage_in_payload"] or name in call["not_in_this_span"]:
+        return ABSENT
+    return int(call["usage"][name])
+
+
+def expected_sum(entry: dict[str, Any], found: Normalized, name: str) -> int:
+    """Return the provider's total, less what no span carries, with what a library counted differently."""
+    calls = [call for call, _ in calls_of(entry, found)]
+    difference = sum(max(expected_tokens(call, name), 0) - int(call["usage"][name]) for call in calls if call["usage"])
+    # What the client span of a stream lacks, its usage record has.
+    carried = int(getattr(found.batch, name)[found.batch.span_class == SpanClass.USAGE].clip(0).sum())
+    return int(entry["expected"]["totals"][name]) + difference + carried
