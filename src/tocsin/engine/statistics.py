@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tocsin.model.batch import SpanBatch, SpanClass
 
-__all__ = ["EngineStatistics", "Usage"]
+__all__ = ["EngineStatistics", "RuleKey", "Usage"]
 
 _MAX_MODELS = 1000
 _MAX_TABLE = 1 << 14

@@ -128,7 +128,7 @@ class TraceRules:
         events: list[AlertEvent] = []
         for row in np.flatnonzero(watch.compare(values, loosest)).tolist():
             slot = int(touched[row])
-            if self._judged.get((id(watch), slot)) == _TOP:
+            if watch.dispatch is None and self._judged.get((watch.rules[0].key, slot)) == _TOP:
                 continue
             group = self._group(leaf, slot, final=False)
             if group is not None:
@@ -164,7 +164,7 @@ class TraceRules:
             if alert is not None:
                 alert.peak = worse(alert.rule, alert.peak, value)
             return []
-        self._judged[id(watch), slot] = level if level < len(watch.rules[index].levels) - 1 else _TOP
+        self._judged[judged] = level if level < len(watch.rules[index].levels) - 1 else _TOP
         if before < 0:
             watch.count(watch.samples, np.array([group]))
             self._log(leaf, slot, group, value, now)

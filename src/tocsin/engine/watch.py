@@ -144,6 +144,8 @@ class Watch:
         alert = self.alerts.get(slot)
         if alert is None or alert.state is not AlertState.FIRING or len(alert.rule.levels) > 1:
             return False
+        if not alert.suppressed:
+            return False  # the first further hit makes a reminder due
         ends = due(alert)
         if ends is None or at >= ends:
             return False
