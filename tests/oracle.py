@@ -8,9 +8,10 @@ marked `Choice:`.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from oracle_alerts import Alert, Hits, Reading, Said
-from oracle_traces import Trace, grows_truer, is_sample, value_of_trace
+from oracle_traces import Trace, counts_growth, grows_truer, is_sample, value_of_trace
 from oracle_values import Interval, Sample, aggregate_of, pane_of, value_of_span
 from samples import SECOND, Span
 
@@ -42,6 +43,8 @@ class _Series:
         self.waiting: list[_Pending] = []
         self.judged: dict[int, int] = {}
         """Trace -> the level that it reached, for rules without a window."""
+        self.grown: dict[int, tuple[Group, list[Sample]]] = {}
+        """Trace -> its group and what it grew by, for rules that count growth."""
 
     def admit(self, trace: Trace, span: Span) -> Group | None:
         """Return the group of a sample, None where a label is not known yet; raises LookupError if filtered out."""
@@ -237,9 +240,14 @@ class Oracle:
     def _trace_samples(self, series: _Series, moment: int) -> None:
         """Make the samples of a rule on traces anew, from the traces as they are."""
         rule = series.rule
+        if counts_growth(rule):
+            self._growth(series, moment)
+            return
         series.samples = {group: [] for group in series.samples}
         for trace in self.traces.values():
-            if not (trace.completed or grows_truer(rule, trace)) or not trace.spans:
+            # Choice: in a window only sums count what is not complete (see `counts_growth`).
+            early = rule.window_ns is None and grows_truer(rule, trace)
+            if not (trace.completed or early) or not trace.spans:
                 continue
             there, value, _ = value_of_trace(rule, trace)
             try:
@@ -258,3 +266,26 @@ class Oracle:
                 hits.offer(moment, value)
             elif level is not None:
                 hits.grown(value)
+
+    def _growth(self, series: _Series, moment: int) -> None:
+        """Count what traces grew by since the last moment; a trace is one sample, at the time when it grew last."""
+        for trace in self.traces.values():
+            known = series.grown.get(trace.id)
+            if known is None:
+                try:
+                    group = series.admit(trace, trace.root or trace.spans[0]) if trace.spans else None
+                except LookupError:
+                    continue
+                if group is None:
+                    continue
+            else:
+                group = known[0]
+            parts = [] if known is None else known[1]
+            value = value_of_trace(series.rule, trace)[1] or 0
+            grown = Fraction(value) - sum((Fraction(part.value or 0) for part in parts), Fraction(0))
+            if grown > 0 or known is None:
+                parts = [*(replace(part, count=0) for part in parts), Sample(moment, grown, trace.id)]
+            series.grown[trace.id] = group, parts
+        series.samples = {group: [] for group in series.samples}
+        for group, parts in series.grown.values():
+            series.samples.setdefault(group, []).extend(parts)

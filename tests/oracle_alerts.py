@@ -182,11 +182,12 @@ class Alert:
                     return True
                 case NoData.KEEP:
                     pass
-            # Sums and counts above a threshold fall to zero on their own; all else stays as it is.
+            # Sums and counts above a threshold fall to zero on their own; all else that fires stays as it is.
+            # Choice: silence lets nothing begin to fire, so what was pending is not any more.
             drained = rule.aggregate in (Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE)
             if drained and rule.condition in _ABOVE:
                 return False
-            return state.since is not None
+            return state.active and state.since is not None
         if reading.samples < rule.min_samples:
             return False
         # Choice: the recovery threshold counts while the condition of a firing level has not ceased.

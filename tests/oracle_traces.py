@@ -8,14 +8,15 @@ from itertools import takewhile
 from oracle_values import SCORES, TOKENS, is_sample_class, value_of_span
 from samples import SECOND, Span
 
-from tocsin.model.batch import SpanClass
-from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
+from tocsin.model.batch import CostSource, SpanClass
+from tocsin.rules.rule import Aggregate, Condition, Metric, Rule, Scope
 
-__all__ = ["Trace", "grows_truer", "is_sample", "value_of_trace"]
+__all__ = ["Trace", "counts_growth", "grows_truer", "is_sample", "value_of_trace"]
 
 GRACE = 5 * SECOND
 IDLE = 60 * SECOND
 MAX_AGE = 3600 * SECOND
+_COSTS = (Metric.COST, Metric.COST_PER_TRACE)
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Trace:
         calls = [span for span in self.spans if span.span in self.counted]
         return any(
             span.failed
-            and not any(other.parent == span.parent and other.time > span.time and not other.failed for other in calls)
+            and not any(other.parent == span.parent and other.time >= span.time and not other.failed for other in calls)
             for span in calls
         )
 
@@ -138,8 +139,22 @@ def value_of_trace(rule: Rule, trace: Trace) -> tuple[bool, Fraction | float | N
                 return True, max(known), 0
             case _:
                 return True, sum(known, Fraction(0)) / len(known), 0
+    total, unpriced = sum(known, Fraction(0)), len(found) - len(known)
+    if unpriced and not total and rule.metric in _COSTS:
+        # Choice: a trace of which no call has a price is unpriced itself, never 0 USD.
+        first = next(span for span in used if span.cost_source is CostSource.UNPRICED)
+        return value_of_span(rule, first)[0], None, unpriced
     # Choice: every trace is a sample of cost and tokens; the sum over no calls is 0.
-    return True, sum(known, Fraction(0)), len(found) - len(known)
+    return True, total, unpriced
+
+
+def counts_growth(rule: Rule) -> bool:
+    """Whether a rule over traces in a window counts what a trace grows by, as it grows.
+
+    Choice: so it is for sums of what only grows, above a threshold; each other value of a trace counts at its end.
+    """
+    rising = rule.aggregate is Aggregate.SUM and rule.condition in (Condition.GT, Condition.GTE)
+    return rule.scope is Scope.TRACE and rule.window_ns is not None and rising and rule.metric in (*_COSTS, *TOKENS)
 
 
 def grows_truer(rule: Rule, trace: Trace) -> bool:

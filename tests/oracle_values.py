@@ -4,7 +4,8 @@
 - rate is the sum per second of the window.
 - A sum, count or rate of no samples is 0; every other aggregate of none is NaN.
 - Choice: a span without the metric (no price, no such token count, no such attribute) is no sample of it. An unpriced
-  call is counted beside the samples. A failed call for which no cost is due is a sample of 0 USD.
+  call is counted beside the samples of a sum, count, rate or mean; of all else it is no sample either. A failed call
+  for which no cost is due is a sample of 0 USD.
 """
 
 import math
@@ -39,6 +40,7 @@ TOKENS = (
 )
 _BILLED = (Metric.COST, Metric.COST_PER_TRACE, Metric.UNPRICED_RATIO, Metric.COST_MISMATCH)
 _ZERO_WHEN_EMPTY = (Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE)
+_BOUNDED_BY_UNPRICED = (*_ZERO_WHEN_EMPTY, Aggregate.AVG)
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Sample:
     value: Fraction | float | None
     trace: int
     weight: float = 1.0
+    count: int = 1
+    """0 for what a trace grew by before it grew again: a trace is one sample, when it grew last."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,9 @@ def aggregate_of(rule: Rule, samples: Iterable[Sample]) -> Interval:
     values = [Fraction(sample.value) for sample in known if sample.value is not None]
     weights = [Fraction(sample.weight if rule.sampling is Sampling.ADJUST else 1) for sample in known]
     low, high = _bounds(rule, values, weights)
-    return Interval(low, high, len(known), unpriced)
+    if rule.aggregate is Aggregate.COUNT:
+        low = high = low + unpriced  # Choice: a call without a price is still a call.
+    return Interval(low, high, sum(sample.count for sample in known), unpriced)
 
 
 def _bounds(rule: Rule, values: list[Fraction], weights: list[Fraction]) -> tuple[float, float]:
@@ -133,7 +139,7 @@ def value_of_span(rule: Rule, span: Span) -> tuple[bool, Fraction | float | None
     match rule.metric:
         case Metric.COST | Metric.COST_PER_TRACE:
             if span.cost_source is CostSource.UNPRICED:
-                return True, None
+                return rule.window_ns is None or rule.aggregate in _BOUNDED_BY_UNPRICED, None
             return True, Fraction(span.cost_nano, 10**9)
         case Metric.UNPRICED_RATIO:
             return True, Fraction(span.cost_source is CostSource.UNPRICED)
