@@ -1,10 +1,11 @@
 """Traces as they grow: cost, tokens, extent, failure and attributes of each, one slot a trace, in columns.
 
 A trace is complete when its root arrived and nothing followed for `grace`, when it was idle for `idle`, or when it is
-`max_age` old, all in event time, checked on a grid of 100 ms so that any process completes it at the same instant. It is
-then remembered for a while, so that a span that comes later is known for what it is.
+`max_age` old, all in event time, checked on a grid of 100 ms so that any process completes it at the same instant. It
+is then remembered for a while, so that a span that comes later is known for what it is.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.windows.agenda import Agenda
 from tocsin.windows.groups import grown
 from tocsin.windows.index import KeyIndex
 
@@ -22,6 +24,7 @@ _MAX_TEXTS = 8
 """Distinct values of one attribute that a trace remembers."""
 
 Slots = NDArray[np.int32]
+_GOOD_CALLS = 1 << 18
 _FAR = np.iinfo(np.int64).max
 _FOLDS: dict[str, tuple[np.ufunc, float]] = {
     "count": (np.add, 0.0),
@@ -51,7 +54,7 @@ class Contribution:
     is_call: NDArray[np.bool_]
     parent: NDArray[np.uint64]
     sums: dict[str, NDArray[np.int64]]
-    """cost, tokens, input_tokens, output_tokens, cached_tokens, reasoning_tokens, calls, unpriced, genai (spans of any GenAI class)."""
+    """By the names of SUMS; `genai` counts the spans of any GenAI class."""
 
 
 SUMS = (
@@ -82,9 +85,16 @@ class Traces:
         self._columns: dict[str, NDArray[Any]] = {
             name: np.full(self.capacity, fill, dtype) for name, (dtype, fill) in self._layout().items()
         }
+        self._soonest = min(times.grace, times.idle, times.max_age)
         self._failures: dict[int, dict[int, int]] = {}
+        self._good = _GoodCalls()
         self._used = 0
-        self._next_due = _FAR
+        self._open = 0
+        self._dropped = 0
+        """Rows that no trace has any more (of the index, some never had one)."""
+        self._agenda = Agenda(GRID_NS)
+        self._closed: deque[tuple[int, Slots]] = deque()
+        """When traces were completed, and which."""
 
     def _layout(self) -> dict[str, tuple[Any, Any]]:
         integers = {"first_seen": 0, "last_seen": 0, "start": _FAR, "end": 0, "root_start": 0, "root_end": 0}
@@ -107,7 +117,7 @@ class Traces:
 
     def __len__(self) -> int:
         """Return how many traces are open."""
-        return int(np.count_nonzero(self._columns["open"][: self._used]))
+        return self._open
 
     def column(self, name: str) -> NDArray[Any]:
         """Return [capacity] a column by name; for reading."""
@@ -116,10 +126,12 @@ class Traces:
     def slots(self, keys: NDArray[np.uint64], hi: NDArray[np.uint64], lo: NDArray[np.uint64], now: int) -> Slots:
         """Return [n] the slot of each span's trace, new where it was not known; notes that it was active at `now`."""
         slots, fresh = self._index.find_or_insert(keys)
+        new = slots[fresh]
+        self._dropped += self._index.rows - self._used - len(new)
+        self._open += len(new)
         self._used = self._index.rows
         self._reserve(self._used)
         columns = self._columns
-        new = slots[fresh]
         columns["hi"][new], columns["lo"][new] = hi[fresh], lo[fresh]
         columns["first_seen"][new] = now
         columns["open"][new] = True
@@ -130,7 +142,7 @@ class Traces:
             columns["last_seen"][slots[live]] = now
         else:
             columns["last_seen"][slots] = now
-        self._next_due = min(self._next_due, _on_grid(now + min(self.times.grace, self.times.idle)))
+        self._agenda.note(slots, now if self._open > self.limit else now + self._soonest)
         return slots
 
     def _reserve(self, rows: int) -> None:
@@ -156,31 +168,38 @@ class Traces:
         np.maximum.at(columns["end"], slots, spans.end)
         for name, column in spans.sums.items():
             np.add.at(columns[name], slots, column)
-        roots = np.flatnonzero(spans.is_root)
-        if len(roots):
-            # Of several roots (a broken trace) the longest is taken, whichever came first.
-            for row in roots.tolist():
-                self._add_root(int(slots[row]), int(spans.start[row]), int(spans.end[row]), bool(spans.failed[row]))
+        self._add_roots(slots, spans)
         self._note_failures(slots, spans)
 
-    def _add_root(self, slot: int, start: int, end: int, failed: bool) -> None:  # noqa: FBT001  # a column's value
+    def _add_roots(self, slots: Slots, spans: Contribution) -> None:
+        """Note root spans; of several (a broken trace) the longest is taken, whichever came first."""
+        roots = np.flatnonzero(spans.is_root)
+        if not len(roots):
+            return
         columns = self._columns
-        held = int(columns["root_end"][slot] - columns["root_start"][slot])
-        if columns["root_end"][slot] == 0 or end - start > held:
-            columns["root_start"][slot], columns["root_end"][slot] = start, end
-        columns["root_failed"][slot] |= failed
+        length = spans.end[roots] - spans.start[roots]
+        order = np.argsort(length, kind="stable")  # of several in one batch the last write, the longest, stays
+        roots, length = roots[order], length[order]
+        places = slots[roots]
+        held = columns["root_end"][places] - columns["root_start"][places]
+        longer = (columns["root_end"][places] == 0) | (length > held)
+        columns["root_start"][places[longer]] = spans.start[roots[longer]]
+        columns["root_end"][places[longer]] = spans.end[roots[longer]]
+        columns["root_failed"][places[spans.failed[roots]]] = True
 
     def _note_failures(self, slots: Slots, spans: Contribution) -> None:
-        """Keep calls that failed until a later attempt of the same parent makes them good."""
-        failed = np.flatnonzero(spans.failed & spans.is_call)
-        for row in failed.tolist():
-            held = self._failures.setdefault(int(slots[row]), {})
-            parent = int(spans.parent[row])
-            held[parent] = max(held.get(parent, 0), int(spans.end[row]))
-        if not self._failures:
-            return
-        good = np.flatnonzero(~spans.failed & spans.is_call)
-        for row in good.tolist():
+        """Keep calls that failed until a later attempt of the same parent makes them good, whichever came first."""
+        calls = spans.is_call & (spans.parent != 0)  # a root that failed has failed its trace already
+        good = np.flatnonzero(calls & ~spans.failed)
+        self._good.note(spans.parent[good], spans.end[good])
+        if len(good) < len(calls):
+            failed = np.flatnonzero(calls & spans.failed)
+            failed = failed[self._good.latest(spans.parent[failed]) < spans.end[failed]]
+            for row in failed.tolist():
+                held = self._failures.setdefault(int(slots[row]), {})
+                parent = int(spans.parent[row])
+                held[parent] = max(held.get(parent, 0), int(spans.end[row]))
+        for row in good.tolist() if self._failures else ():
             attempts = self._failures.get(int(slots[row]))
             parent = int(spans.parent[row])
             if attempts and parent in attempts and attempts[parent] <= int(spans.end[row]):
@@ -267,48 +286,56 @@ class Traces:
     @property
     def next_due(self) -> int | None:
         """An event time before which no trace will be complete; None without open traces."""
-        return None if self._next_due == _FAR else self._next_due
+        return self._agenda.next_time
 
     def complete(self, now: int) -> Slots:
-        """Close the traces that are complete at event time `now` and return their slots; their facts stay readable
-        until the next call.
+        """Close the traces that are complete at event time `now` and return their slots.
+
+        Their facts stay readable until the next call.
         """
         self._forget(now)
         columns = self._columns
-        used = slice(0, self._used)
-        is_open = columns["open"][used]
-        due = self._due_times(used)
-        done = is_open & (due <= now)
-        crowd = int(np.count_nonzero(is_open)) - int(np.count_nonzero(done)) - self.limit
-        if crowd > 0:
-            rest = np.flatnonzero(is_open & ~done)
-            quiet = rest[np.argpartition(columns["last_seen"][rest], crowd - 1)[:crowd]]
-            done[quiet] = True
-        slots = np.flatnonzero(done).astype(np.int32)
+        slots = self._agenda.take(now)
+        slots = slots[columns["open"][slots]]
+        due = self._due_times(slots)
+        done = due <= now
+        self._agenda.note_each(slots[~done], due[~done])
+        slots = slots[done]
         columns["open"][slots] = False
+        self._open -= len(slots)
+        if self._open > self.limit:
+            slots = np.union1d(slots, self._quietest(self._open - self.limit + self.limit // 16))
         columns["last_seen"][slots] = now
-        rest_due = due[is_open & ~done]
-        self._next_due = max(now + 1, int(rest_due.min())) if len(rest_due) else _FAR
+        if len(slots):
+            self._closed.append((now, slots))
         return slots
 
-    def _due_times(self, used: slice) -> NDArray[np.int64]:
+    def _quietest(self, count: int) -> Slots:
+        """Close the traces that were quiet for longest, where too many are open."""
+        columns = self._columns
+        candidates = np.flatnonzero(columns["open"][: self._used]).astype(np.int32)
+        quiet = candidates[np.argpartition(columns["last_seen"][candidates], count - 1)[:count]]
+        columns["open"][quiet] = False
+        self._open -= len(quiet)
+        return quiet
+
+    def _due_times(self, slots: Slots) -> NDArray[np.int64]:
         columns, times = self._columns, self.times
-        wait = np.where(columns["root_end"][used] > 0, times.grace, times.idle)
-        due = np.minimum(columns["last_seen"][used] + wait, columns["first_seen"][used] + times.max_age)
+        wait = np.where(columns["root_end"][slots] > 0, times.grace, times.idle)
+        due = np.minimum(columns["last_seen"][slots] + wait, columns["first_seen"][slots] + times.max_age)
         return -(-due // GRID_NS) * GRID_NS
 
     def _forget(self, now: int) -> None:
         """Drop traces that have been complete for `idle`, once they are most of the table."""
         columns = self._columns
-        used = slice(0, self._used)
-        closed = columns["held"][used] & ~columns["open"][used] & (columns["last_seen"][used] + self.times.idle < now)
-        for slot in np.flatnonzero(closed).tolist() if self._failures else ():
-            self._failures.pop(slot, None)
-        columns["held"][used] &= ~closed
-        keep = columns["held"][used]
-        kept = int(np.count_nonzero(keep))
-        if self._used > 1024 and kept * 2 < self._used:
-            self.moved = self._compact(keep)
+        while self._closed and self._closed[0][0] + self.times.idle < now:
+            _, slots = self._closed.popleft()
+            columns["held"][slots] = False
+            self._dropped += len(slots)
+            for slot in slots.tolist() if self._failures else ():
+                self._failures.pop(slot, None)
+        if self._used > 1024 and self._dropped * 2 > self._used:
+            self.moved = self._compact(columns["held"][: self._used])
 
     moved: NDArray[np.int32] | None = None
     """[old slots] where each slot went in the compaction of the last `complete`, -1 where it was dropped; whoever keeps
@@ -324,8 +351,31 @@ class Traces:
         self._index.renumber(moved)
         self._failures = {int(moved[slot]): held for slot, held in self._failures.items() if moved[slot] >= 0}
         self._used = len(old)
+        self._dropped = 0
+        self._agenda.renumber(moved)
+        renamed = ((time, moved[slots]) for time, slots in self._closed)
+        self._closed = deque((time, slots[slots >= 0]) for time, slots in renamed)
         return moved
 
 
-def _on_grid(time: int) -> int:
-    return -(-time // GRID_NS) * GRID_NS
+class _GoodCalls:
+    """When the last call of a parent succeeded, for at least the last 262,144 parents."""
+
+    def __init__(self) -> None:
+        self._new, self._end = KeyIndex(), np.zeros(1024, np.int64)
+        self._old, self._old_end = self._new, self._end
+
+    def note(self, parents: NDArray[np.uint64], ends: NDArray[np.int64]) -> None:
+        """Remember calls ([n] keys of their parents, none of them 0)."""
+        if self._new.rows > _GOOD_CALLS:
+            self._old, self._old_end = self._new, self._end
+            self._new, self._end = KeyIndex(), np.zeros(1024, np.int64)
+        rows, _ = self._new.find_or_insert(parents)
+        if self._new.rows > len(self._end):
+            self._end = grown(self._end, 1 << self._new.rows.bit_length(), 0)  # type: ignore[assignment]  # grown keeps the dtype
+        np.maximum.at(self._end, rows, ends)
+
+    def latest(self, parents: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return [n] the end of each parent's last call that succeeded; -1 where none is known."""
+        new, old = self._new.find(parents), self._old.find(parents)
+        return np.maximum(np.where(new < 0, -1, self._end[new]), np.where(old < 0, -1, self._old_end[old]))
