@@ -13,6 +13,7 @@ from samples import EPOCH, MINUTE, SECOND, Span, batch_of, rule_of, splits
 
 from tocsin.engine.engine import Engine
 from tocsin.engine.statistics import TOKEN_TYPES
+from tocsin.engine.twins import Twins
 from tocsin.model.batch import SpanBatch, SpanClass
 from tocsin.pricing import PriceBook
 from tocsin.pricing.config import PricesConfig
@@ -241,3 +242,16 @@ def test_no_call_is_lost_however_alike_they_are(data: st.DataObject) -> None:
     spans = data.draw(framed_calls(alike=True))
     result = counted([batch_of(part) for part in data.draw(splits(spans)) if part])
     assert result.calls >= len(spans) // 2
+
+
+@pytest.mark.parametrize("services", [1, 6_000])
+def test_calls_that_wait_for_a_second_span_are_bounded(services: int) -> None:
+    twins = Twins()
+    for first in range(1, 80_000, 20_000):
+        spans = [
+            call(number, end=number % 1000, tokens=(number, 1), labels={"service": f"s{number % services}"})
+            for number in range(first, first + 20_000)
+        ]
+        batch = batch_of([replace(span, wraps=span.span // services % 2 == 1) for span in spans])
+        assert not twins.repeated(batch, np.zeros(len(batch), np.bool_)).any()
+        assert len(twins) <= 65_536

@@ -123,6 +123,10 @@ class Twins:
         self._held = 0
         self._batch = 0
 
+    def __len__(self) -> int:
+        """Return the number of calls that wait for a second span; at most 65,536."""
+        return self._held
+
     def repeated(self, batch: SpanBatch, known: Mask) -> Mask:
         """Return [n] which calls repeat one that another span stands for; rows of `known` are left out.
 
