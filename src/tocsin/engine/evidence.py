@@ -22,7 +22,7 @@ DRIVERS = ("model", "tool", "agent", "prompt_version")
 _MAX_TEXTS = 50_000
 _OTHER = "(other)"
 _TOP_TRACES = 5
-_BLOCK_ROWS = 2048
+_BLOCK_ROWS = 512
 _MOST_FRESH = 256
 
 _Block = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]

@@ -94,8 +94,9 @@ class Lineage:
         return rows
 
     def inherited(self, parents: Keys, label: str) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-        """Return [n] the label of the nearest ancestor that has it (None: none known), and [n] whether the chain is
-        known up to the root.
+        """Return [n] the label of the nearest ancestor that has it, None where none is known to.
+
+        Also [n] whether the chain is known up to the root; it need not be where a label was found.
         """
         texts = np.full(len(parents), None, object)
         whole = parents == 0
@@ -127,21 +128,20 @@ class Lineage:
         is_call = (classes == SpanClass.LLM) | (classes == SpanClass.EMBEDDINGS)
         below = self._nested.found(keys)
         repeated[is_call & below] = True
-        is_glue = (
-            ~is_call & (classes != SpanClass.AGENT) & (classes != SpanClass.TOOL) & (classes != SpanClass.DUPLICATE)
-        )
+        is_glue = ~is_call & (classes != SpanClass.AGENT) & (classes != SpanClass.TOOL)
         start = np.flatnonzero((is_call & ~repeated) | (is_glue & below))
         self._climb(keys, parents, start, is_call, repeated)
         self._mark_calls(keys, parents, classes, is_call)
+        if repeated.any():
+            # Another call below the same wrapper, that comes later, is not taken for a repetition of it.
+            self._class[self._find(keys[repeated])] = SpanClass.OTHER
         return repeated
 
     def _climb(
         self, keys: Keys, parents: Keys, going: Rows, is_call: NDArray[np.bool_], repeated: NDArray[np.bool_]
     ) -> None:
         above = parents[going]
-        here = {
-            int(key): row for row, key in zip(np.flatnonzero(is_call).tolist(), keys[is_call].tolist(), strict=True)
-        }
+        here: dict[int, int] | None = None
         for _ in range(_MAX_DEPTH):
             going, above = going[above != 0], above[above != 0]
             if not len(going):
@@ -152,29 +152,34 @@ class Lineage:
             going, above, rows = going[~unknown], above[~unknown], rows[~unknown]
             found = self._class[rows]
             outer = (found == SpanClass.LLM) | (found == SpanClass.EMBEDDINGS)
-            for row, key in zip(going[outer].tolist(), above[outer].tolist(), strict=True):
-                repeated[here.get(key, row)] = True
-            on = ~outer & (found != SpanClass.AGENT) & (found != SpanClass.TOOL)
+            came_before = np.zeros(len(going), np.bool_)
+            if here is None and outer.any():
+                rows_of_calls = np.flatnonzero(is_call)
+                here = dict(zip(keys[rows_of_calls].tolist(), rows_of_calls.tolist(), strict=True))
+            for place in np.flatnonzero(outer).tolist():
+                row = here.get(int(above[place])) if here is not None else None
+                came_before[place] = row is None
+                repeated[int(going[place]) if row is None else row] = True
+            on = ~came_before & (found != SpanClass.AGENT) & (found != SpanClass.TOOL)
             going, above = going[on], self._parent[rows[on]]
 
     def _mark_calls(self, keys: Keys, parents: Keys, classes: NDArray[np.uint8], is_call: NDArray[np.bool_]) -> None:
         """Mark every ancestor of a model call, known or awaited, as one that has a call below it."""
         carrying = is_call | (classes == SpanClass.USAGE)
         carrying |= self._calls.found(keys)
-        above = np.unique(parents[carrying])
+        self.mark_billed(parents[carrying])
+
+    def mark_billed(self, parents: Keys) -> None:
+        """Note that these spans and those above them have a billed call below, or an agent whose own usage counts."""
+        above = parents
         for _ in range(_MAX_DEPTH):
             above = above[above != 0]
             if len(above):
-                above = above[self._calls.add(above)]
+                above = above[self._calls.add(above)]  # each once, and only those that were not marked
             if not len(above):
                 return
             rows = self._find(above)
-            above = np.unique(self._parent[rows[rows >= 0]])
-
-    def mark_billed(self, parents: Keys) -> None:
-        """Note that spans above these parents' places have a call below them now: an agent whose own usage was counted."""
-        for key in parents[parents != 0].tolist():
-            self._calls.add(np.array([key], np.uint64))
+            above = self._parent[rows[rows >= 0]]
 
     def has_call_below(self, keys: Keys) -> NDArray[np.bool_]:
         """Return [n] whether a model call is known below these spans: their own usage repeats it."""

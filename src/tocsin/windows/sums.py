@@ -1,27 +1,31 @@
 """Windows of invertible aggregates: a running total per group; a pane is added on arrival and subtracted on expiry.
 
-Two kinds: integers (money in nano-USD, nanoseconds, tokens, outcomes), exact by nature, and floats, exact to 1e-25 by
-`tocsin.windows.exact`. Both give sums, means, counts and rates; the float kind also standard deviations and weighted
+Two kinds: integers (money in nano-USD, nanoseconds, tokens, outcomes), exact by nature, and floats, kept from drifting
+by `tocsin.windows.exact`. Both give sums, means, counts and rates; the float kind also standard deviations and weighted
 (sampling-adjusted) samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.windows.exact import add_pairs, square_pairs, variance_of
+from tocsin.windows.exact import add_pairs, moments_of, running_pairs, variance_of, weighted_powers
 from tocsin.windows.groups import grown
-from tocsin.windows.panes import Panes, runs_of
+from tocsin.windows.panes import Panes, merge_tail, runs_of
 
 __all__ = ["FloatSums", "IntegerSums", "Samples"]
 
-_MERGE_AT = 32
-"""Chunks of one pane before they are merged into one: what a small batch costs against what a pane weighs."""
+_TRUSTED_DROP = 1e12
+"""By how much a sum of squares may shrink before it is added up anew: what a pair of doubles keeps after that is still
+right to 1e-20."""
 
 Slots = NDArray[np.int32]
 Array = NDArray[Any]
+_Chunk = tuple[Slots, tuple[Array, ...]]
+"""[k] distinct or repeated slots, and their columns."""
 
 
 @dataclass(slots=True)
@@ -59,50 +63,41 @@ class Samples:
 class _Sums:
     """What both kinds share: panes of (slots, columns) chunks, and totals with one array per column."""
 
-    def __init__(self, window_ns: int, fills: dict[str, np.dtype[Any]]) -> None:
-        self.panes: Panes[tuple[Slots, tuple[Array, ...]]] = Panes(window_ns)
+    def __init__(self, window_ns: int, layout: Mapping[str, tuple[type, tuple[int, ...]]]) -> None:
+        self.panes: Panes[_Chunk] = Panes(window_ns)
         self.capacity = 16
-        self._fills = fills
-        self._totals = {name: np.zeros(self.capacity, dtype) for name, dtype in fills.items()}
+        self._totals: dict[str, Array] = {
+            name: np.zeros((self.capacity, *shape), dtype) for name, (dtype, shape) in layout.items()
+        }
 
     def resize(self, capacity: int) -> None:
         """Make room for more slots."""
         self._totals = {name: grown(total, capacity, 0) for name, total in self._totals.items()}
         self.capacity = capacity
 
-    def reset(self, slots: NDArray[np.int64]) -> None:
+    def reset(self, slots: Array) -> None:
         """Set slots back to nothing, for reuse."""
         for total in self._totals.values():
             total[slots] = 0
-
-    def _store(self, samples: Samples, columns: tuple[Array, ...]) -> None:
-        for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            chunks = self.panes.append(pane, (samples.slots[rows], tuple(column[rows] for column in columns)))
-            if len(chunks) >= _MERGE_AT:
-                chunks[:] = [_merged(chunks)]
 
     def seconds(self) -> float:
         """Return the window's length."""
         return self.panes.window_ns / 1e9
 
 
-def _merged(chunks: list[tuple[Slots, tuple[Array, ...]]]) -> tuple[Slots, tuple[Array, ...]]:
-    every = np.concatenate([slots for slots, _ in chunks])
-    slots, place = np.unique(every, return_inverse=True)
-    columns = []
-    for i in range(len(chunks[0][1])):
-        values = np.concatenate([columns[i] for _, columns in chunks])
-        total = np.zeros(len(slots), values.dtype)
-        np.add.at(total, place, values)
-        columns.append(total)
-    return slots.astype(np.int32), tuple(columns)
+def _ratio(totals: Array, counts: Array) -> NDArray[np.float64]:
+    """Return [n] totals by counts, NaN where there is nothing to count."""
+    empty = counts == 0
+    if not empty.any():
+        return totals / counts
+    return np.where(empty, np.nan, totals / np.where(empty, 1, counts))
 
 
 class IntegerSums(_Sums):
     """Exact sums of int64 values; what is not known (unpriced) is counted beside them."""
 
     def __init__(self, window_ns: int) -> None:
-        super().__init__(window_ns, dict.fromkeys(("count", "total", "unpriced"), np.dtype(np.int64)))
+        super().__init__(window_ns, dict.fromkeys(("count", "total", "unpriced"), (np.int64, ())))
 
     def add(self, samples: Samples) -> None:
         """Count samples; those of panes that have left must not be among them."""
@@ -111,7 +106,10 @@ class IntegerSums(_Sums):
         np.add.at(self._totals["total"], samples.slots, samples.values)
         if samples.unpriced is not None:
             np.add.at(self._totals["unpriced"], samples.slots, unpriced)
-        self._store(samples, (counts, samples.values, unpriced))
+        columns = counts, samples.values, unpriced
+        for pane, rows in runs_of(samples.times // self.panes.width_ns):
+            chunk = samples.slots[rows], tuple(column[rows] for column in columns)
+            merge_tail(self.panes.append(pane, chunk), _merged)
 
     @staticmethod
     def _columns(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -148,11 +146,10 @@ class IntegerSums(_Sums):
 
     def mean(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] means of the samples with a value; NaN where there are none."""
-        count = self._totals["count"][slots]
-        return np.divide(self._totals["total"][slots], count, out=np.full(len(count), np.nan), where=count != 0)
+        return _ratio(self._totals["total"][slots], self._totals["count"][slots])
 
     def after_each(self, slot: int, samples: Samples) -> "IntegerSums":
-        """Return a window whose slot i is `slot` as it was after the first i + 1 of these samples, the last ones added."""
+        """Return a window whose slot i is `slot` as it was after i + 1 of these samples, the last ones added to it."""
         past = IntegerSums(self.panes.window_ns)
         counts, unpriced = self._columns(samples)
         for name, column in (("count", counts), ("total", samples.values), ("unpriced", unpriced)):
@@ -160,59 +157,81 @@ class IntegerSums(_Sums):
         return past
 
 
-class FloatSums(_Sums):
-    """Sums of float64 values and of their squares, without drift; samples may be weighted."""
+def _merged(chunks: list[_Chunk]) -> _Chunk:
+    slots, place = np.unique(np.concatenate([slots for slots, _ in chunks]), return_inverse=True)
+    columns = []
+    for i in range(len(chunks[0][1])):
+        values = np.concatenate([columns[i] for _, columns in chunks])
+        total = np.zeros(len(slots), values.dtype)
+        np.add.at(total, place, values)
+        columns.append(total)
+    return slots.astype(np.int32), tuple(columns)
 
-    _NAMES = ("count", "weight", "high", "low", "square", "square_low")
+
+class FloatSums(_Sums):
+    """Sums of float64 values and of their squares, without drift; samples may be weighted.
+
+    Totals are [slots, 3] pairs (`tocsin.windows.exact`) of weight, value * weight and value ** 2 * weight.
+    """
 
     def __init__(self, window_ns: int) -> None:
-        fills = dict.fromkeys(self._NAMES, np.dtype(np.float64))
-        super().__init__(window_ns, fills | {"count": np.dtype(np.int64)})
+        pair = (np.float64, (3,))
+        super().__init__(window_ns, {"count": (np.int64, ()), "high": pair, "low": pair, "peak": (np.float64, ())})
 
     def add(self, samples: Samples) -> None:
         """Count samples; those of panes that have left must not be among them."""
-        slots, columns = self._reduced(samples)
-        self._apply(slots, columns, 1.0)
-        if samples.times[0] // self.panes.width_ns == samples.times[-1] // self.panes.width_ns:
-            self.panes.append(int(samples.times[0] // self.panes.width_ns), (slots, columns))
-            return
-        for _, rows in runs_of(samples.times // self.panes.width_ns):
-            part = samples.part(rows)
-            self.panes.append(int(part.times[0] // self.panes.width_ns), self._reduced(part))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for pane, rows in runs_of(samples.times // self.panes.width_ns):
+                whole = rows.stop - rows.start == len(samples)
+                # What is added is what will be subtracted, to the bit: a pane's own sum.
+                slots, columns = chunk = self._reduced(samples if whole else samples.part(rows))
+                self._apply(slots, *columns)
+                merge_tail(self.panes.append(pane, chunk), _merged_pairs)
 
     @staticmethod
-    def _reduced(samples: Samples) -> tuple[Slots, tuple[Array, ...]]:
+    def _reduced(samples: Samples) -> _Chunk:
         slots, place = np.unique(samples.slots, return_inverse=True)
-        weights = np.ones(len(samples)) if samples.weights is None else samples.weights
-        values = samples.values.astype(np.float64)
         count = np.bincount(place, minlength=len(slots))
-        columns = [np.bincount(place, weights=column, minlength=len(slots)) for column in (weights, values * weights)]
-        square, rest = square_pairs(values)
-        squares = [np.bincount(place, weights=part * weights, minlength=len(slots)) for part in (square, rest)]
-        return slots.astype(np.int32), (count, *columns, *squares)
+        return slots.astype(np.int32), (count, *moments_of(place, count, samples.values, samples.weights))
 
-    def _apply(self, slots: Slots, columns: tuple[Array, ...], sign: float) -> None:
+    def _apply(self, slots: Slots, count: Array, high: Array, low: Array) -> None:
         totals = self._totals
-        count, weight, value, square, rest = columns
-        totals["count"][slots] += count if sign > 0 else -count
-        totals["weight"][slots] += sign * weight
-        totals["high"][slots], totals["low"][slots] = add_pairs(
-            totals["high"][slots], totals["low"][slots], sign * value
-        )
-        totals["square"][slots], totals["square_low"][slots] = add_pairs(
-            totals["square"][slots], totals["square_low"][slots], sign * square, sign * rest
-        )
-        empty = slots[totals["count"][slots] == 0]
-        for name in self._NAMES:
-            totals[name][empty] = 0
+        totals["count"][slots] += count
+        totals["high"][slots], totals["low"][slots] = add_pairs(totals["high"][slots], totals["low"][slots], high, low)
 
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
-        touched = []
-        for slots, columns in self.panes.expire(now):
-            self._apply(slots, columns, -1.0)
-            touched.append(slots)
-        return touched
+        gone = self.panes.expire(now)
+        if not gone:
+            return []
+        totals = self._totals
+        doubtful = []
+        with np.errstate(over="ignore", invalid="ignore"):
+            for slots, (count, high, low) in gone:
+                totals["peak"][slots] = np.maximum(totals["peak"][slots], totals["high"][slots, 2])
+                self._apply(slots, -count, -high, -low)
+                kept = totals["high"][slots, 2] * _TRUSTED_DROP >= totals["peak"][slots]
+                if not kept.all():  # NaN, which an infinite value leaves behind, is not kept either
+                    doubtful.append(slots[~kept])
+            every = np.concatenate([slots for slots, _ in gone])
+            self.reset(every[totals["count"][every] == 0])
+            if doubtful:
+                self._add_up_anew(np.unique(np.concatenate(doubtful)))
+        return [slots for slots, _ in gone]
+
+    def _add_up_anew(self, slots: Slots) -> None:
+        slots = slots[self._totals["count"][slots] > 0]
+        if not len(slots):
+            return
+        self.reset(slots)
+        wanted = np.zeros(self.capacity, np.bool_)
+        wanted[slots] = True
+        for chunks in self.panes.chunks.values():
+            for held, columns in chunks:
+                rows = wanted[held]
+                if rows.any():
+                    self._apply(held[rows], *(column[rows] for column in columns))
+        self._totals["peak"][slots] = self._totals["high"][slots, 2]
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window."""
@@ -224,39 +243,47 @@ class FloatSums(_Sums):
 
     def sum(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] (weighted) sums in raw units."""
-        return self._totals["high"][slots] + self._totals["low"][slots]
+        return self._totals["high"][slots, 1]
 
     def count(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] how many spans the samples stand for."""
-        return self._totals["weight"][slots]
+        return self._totals["high"][slots, 0]
 
     def mean(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] means; NaN where there are no samples."""
-        weight = self._totals["weight"][slots]
-        return np.divide(self.sum(slots), weight, out=np.full(len(weight), np.nan), where=weight != 0)
+        return _ratio(self.sum(slots), self.count(slots))
 
     def stddev(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] population standard deviations; NaN where there are no samples."""
-        columns = [self._totals[name][slots] for name in ("weight", "high", "low", "square", "square_low")]
-        spread = np.sqrt(variance_of(*columns))
+        spread = np.sqrt(variance_of(self._totals["high"][slots], self._totals["low"][slots]))
         spread[self._totals["count"][slots] == 0] = np.nan
         return spread
 
     def after_each(self, slot: int, samples: Samples) -> "FloatSums":
-        """Return a window whose slot i is `slot` as it was after the first i + 1 of these samples, the last ones added."""
-        past = FloatSums(self.panes.window_ns)
-        weights = np.ones(len(samples)) if samples.weights is None else samples.weights
-        values = samples.values.astype(np.float64)
-        totals = self._totals
-        square = totals["square"][slot] + totals["square_low"][slot]
-        columns = {
-            "count": (totals["count"][slot], np.ones(len(samples), np.int64)),
-            "weight": (totals["weight"][slot], weights),
-            "high": (totals["high"][slot] + totals["low"][slot], values * weights),
-            "square": (square, values * values * weights),
-        }
-        past._totals = {
-            name: now - column.sum() + np.cumsum(column) for name, (now, column) in columns.items()
-        }  # its own class
-        past._totals |= {name: np.zeros(len(samples)) for name in ("low", "square_low")}  # as above
+        """Return a window whose slot i is `slot` as it was after i + 1 of these samples, the last ones added to it."""
+        past, totals, weights = FloatSums(self.panes.window_ns), self._totals, samples.weights
+        high, low = totals["high"][slot], totals["low"][slot]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for _, rows in runs_of(samples.times // self.panes.width_ns):  # as they were added, so to the bit
+                _, (_, value, rest) = self._reduced(samples.part(rows))
+                high, low = add_pairs(high, low, -value[0], -rest[0])
+            here, here_low = running_pairs(*weighted_powers(samples.values, weights))
+            if totals["count"][slot] > len(samples):
+                here, here_low = add_pairs(here, here_low, high, low)
+        here[-1], here_low[-1] = totals["high"][slot], totals["low"][slot]
+        counts = totals["count"][slot] - np.arange(len(samples) - 1, -1, -1)
+        past._totals = {"count": counts, "high": here, "low": here_low}  # its own class
         return past
+
+
+def _merged_pairs(chunks: list[_Chunk]) -> _Chunk:
+    slots, place = np.unique(np.concatenate([slots for slots, _ in chunks]), return_inverse=True)
+    count = np.zeros(len(slots), np.int64)
+    high, low = np.zeros((len(slots), 3)), np.zeros((len(slots), 3))
+    begin = 0
+    for held, (counts, value, rest) in chunks:
+        here = place[begin : begin + len(held)]
+        begin += len(held)
+        count[here] += counts
+        high[here], low[here] = add_pairs(high[here], low[here], value, rest)
+    return slots.astype(np.int32), (count, high, low)
