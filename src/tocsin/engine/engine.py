@@ -206,6 +206,8 @@ class Engine:
         self._park(batch, keys, slots, counted, missing)
         if self._trace_rules.leaves:
             self._emit(self._trace_rules.grown(slots, batch, self._time))
+            for leaf in self._trace_rules.leaves:
+                self._schedule_expiry(leaf)
 
     def _evaluate(self, view: View) -> None:
         occasion = Occasion(view.batch, self._judge.ring)

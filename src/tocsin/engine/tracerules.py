@@ -19,6 +19,7 @@ from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
 from tocsin.rules.filters import Filter
 from tocsin.rules.rule import Aggregate, Condition, Metric
+from tocsin.windows.groups import Key
 from tocsin.windows.sums import Samples
 from tocsin.windows.traces import Traces
 
@@ -38,8 +39,8 @@ class TraceRules:
         self._traces = traces
         self._judged: dict[tuple[RuleKey, int], int] = {}
         """(rule, trace slot) -> level at which the trace was found in breach."""
-        self._counted: dict[LeafKey, dict[int, tuple[int, int, int]]] = {}
-        """Per growing leaf: trace slot -> its group, what was counted of it, and when last."""
+        self._counted: dict[LeafKey, dict[int, tuple[Key, int, int]]] = {}
+        """Per growing leaf: trace slot -> its group's key, what was counted of it, and when last."""
 
     def renumber(self, moved: NDArray[np.int32]) -> None:
         """Follow traces to their new slots."""
@@ -80,16 +81,18 @@ class TraceRules:
         rows, groups, growth = [], [], []
         counted_before = []
         for row, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
-            group, before, at = known.get(slot, (None, 0, 0))
-            if group is None:
-                group = self._group(leaf, slot, final=final)
-            if group is not None and (value > before or slot not in known):
-                if slot in known:
+            held, before, at = known.get(slot, (None, 0, 0))
+            if held is not None and value <= before:
+                continue
+            # By its key: the group's own slot may have been given away since, if it was silent for a whole window.
+            group = self._group(leaf, slot, final=final) if held is None else leaf.groups.slot(held)
+            if group is not None:
+                if held is not None:
                     counted_before.append((group, at))
                 rows.append(row)
                 groups.append(group)
                 growth.append(value - before)
-                known[slot] = (group, value, now)
+                known[slot] = (leaf.groups.keys[group] or (), value, now)
         if not rows:
             return []
         leaf.resize()
