@@ -18,7 +18,7 @@ from tocsin.pricing import PriceBook, PricesConfig
 from tocsin.receivers.intake import Receipt, Signal
 from tocsin.rules.rule import Rule
 from tocsin.semconv.normalizer import Normalizer
-from tocsin.service.pipeline import BURST_OFFERS, INLINE_BYTES, SLICE_ROWS, Pipeline
+from tocsin.service.pipeline import INLINE_BYTES, MOST_REST_SECONDS, SLICE_ROWS, Pipeline
 from tocsin.service.stages import Decodes, Stages
 
 RANDOM = Random(3)
@@ -265,7 +265,7 @@ async def test_logs_and_traces_that_wait_are_each_evaluated_together(pipeline: P
 
 
 async def test_a_burst_of_small_requests_is_gathered_to_a_few_batches(pipeline: Pipeline, engine: Engine) -> None:
-    requests = [calls(2) for _ in range(20 * BURST_OFFERS)]
+    requests = [calls(2) for _ in range(160)]
 
     async def one_by_one(mine: Sequence[Sequence[Call]]) -> None:
         for some in mine:
@@ -282,4 +282,4 @@ async def test_requests_with_pauses_are_not_kept_waiting(pipeline: Pipeline, eng
         with pytest.raises(StopIteration):
             coroutine.send(None)  # done in one step, without the event loop
         assert len(engine.sizes) == number
-        await asyncio.sleep(0.03)  # longer than a burst lasts
+        await asyncio.sleep(2 * MOST_REST_SECONDS)  # longer than requests are gathered for

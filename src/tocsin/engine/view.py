@@ -209,7 +209,7 @@ class View:
             *([text.values[code] for code in text.code[rows[first]].tolist()] for text in columns),
             strict=True,
         )
-        result[rows] = np.array([groups.slot(one) for one in tuples], np.int32)[place]
+        result[rows] = groups.slots_of_keys(tuples)[place]
         return result
 
     def _first_known(self, entry: Sequence[str]) -> TextColumn:

@@ -2,7 +2,7 @@
 
 A request that finds the pipeline idle is evaluated at once, inside `offer`, so nothing waits for a task to be
 scheduled. Requests that arrive meanwhile wait in the inbox and are evaluated together, since the cost of an
-evaluation is per batch; while they come in a burst, they are gathered for a few milliseconds. What is large is
+evaluation is per batch; after an evaluation they are gathered for some times as long as it took. What is large is
 decoded in a thread (the native decoder lets go of the GIL) and given to the engine in slices, between which
 others are served. Measured in docs/decisions/0018-requests-are-gathered-in-bursts.md.
 """
@@ -35,12 +35,12 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 """Of requests that are evaluated together; a single larger one is evaluated alone."""
 SLICE_ROWS: Final = 4096
 """Rows that the engine is given at a time: a few milliseconds of work."""
-BURST_OFFERS: Final = 8
-BURST_SECONDS: Final = 0.02
-"""So many offers in this time are a burst: it is gathered, since an evaluation costs about what a request does."""
-GATHER_SECONDS: Final = 0.001
-MOST_GATHER_SECONDS: Final = 0.005
-"""A burst is gathered for as long as the last evaluation took, within these bounds."""
+REST: Final = 3.0
+MOST_REST_SECONDS: Final = 0.01
+"""After an evaluation requests are gathered for so many times as long as it took, and at most so long: an evaluation
+costs about the same for ten spans as for a hundred. What comes later than that finds the pipeline idle."""
+GATHERED_BYTES: Final = 4 * 1024 * 1024
+"""So much is evaluated without gathering more."""
 TICK_SECONDS: Final = 0.1
 MEMORY_TICKS: Final = 10
 """The resident set is read once in so many ticks."""
@@ -98,9 +98,8 @@ class Pipeline:
         self._memory_limit = memory_bytes
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
-        self._offered = deque([-BURST_SECONDS] * BURST_OFFERS, maxlen=BURST_OFFERS)
-        self._bursting = False
-        self._evaluation_took = 0.0
+        self._rest_until = 0.0
+        """When gathering after the last evaluation ends, on the clock of `time.perf_counter`."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         """Held while a batch is evaluated or the parts are swapped."""
@@ -118,10 +117,7 @@ class Pipeline:
         size = len(data)
         self._admit(size)
         offer = Offer(signal, data, transport, self._clock())
-        now = time.perf_counter()
-        self._bursting = now - self._offered[0] < BURST_SECONDS
-        self._offered.append(now)
-        idle = not self._bursting and not self._waiting and not self._turn.locked()
+        idle = not self._waiting and not self._turn.locked() and time.perf_counter() >= self._rest_until
         if idle and size <= INLINE_BYTES:
             return self._evaluate_now(offer)
         waiting = _Waiting(offer, asyncio.get_running_loop().create_future())
@@ -182,16 +178,18 @@ class Pipeline:
         return answer
 
     def _evaluated(self, spans: int, begun: float) -> None:
-        self._evaluation_took = time.perf_counter() - begun
-        telemetry.batch_evaluated(spans=spans, seconds=self._evaluation_took)
+        now = time.perf_counter()
+        self._rest_until = now + min(REST * (now - begun), MOST_REST_SECONDS)
+        telemetry.batch_evaluated(spans=spans, seconds=now - begun)
 
     async def _consume(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                if self._bursting and self._in_flight < INLINE_BYTES:
-                    await asyncio.sleep(min(max(GATHER_SECONDS, self._evaluation_took), MOST_GATHER_SECONDS))
+                rest = self._rest_until - time.perf_counter()
+                if rest > 0 and self._in_flight < GATHERED_BYTES and not self._closed:
+                    await asyncio.sleep(rest)
                 async with self._turn:
                     await self._evaluate(self._take())
                 await asyncio.sleep(0)  # the answers go out, and what arrived meanwhile comes in

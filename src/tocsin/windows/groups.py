@@ -4,7 +4,7 @@ Slots are reused: a group whose samples have all left every window is forgotten,
 active. Past the limit new groups share one overflow slot, which says so in its key.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,10 @@ _NEVER = np.iinfo(np.int64).min
 
 def grown(array: NDArray[np.generic], size: int, fill: object) -> NDArray[np.generic]:
     """Return a copy of `array` with room for `size` slots, the new ones set to `fill`."""
-    larger = np.full((size, *array.shape[1:]), fill, array.dtype)
+    # Zeros come from the system untouched; filling would make every page of the larger array real at once.
+    shape = (size, *array.shape[1:])
+    is_zero = array.dtype != object and fill == 0
+    larger = np.zeros(shape, array.dtype) if is_zero else np.full(shape, fill, array.dtype)
     larger[: len(array)] = array
     return larger
 
@@ -38,6 +41,7 @@ class Groups:
         self.last_time = np.full(self.capacity, _NEVER, np.int64)
         """[capacity] event time of the newest sample."""
         self._slots: dict[Key | str, int] = {}
+        self._overflow: int | None = None
         self._free: list[int] = []
         self._next = 0
 
@@ -60,18 +64,25 @@ class Groups:
         get = self._slots.get
         slots = [get(value) for value in values]
         if None in slots:
-            slots = [self._create((values[i],)) if slot is None else slot for i, slot in enumerate(slots)]
+            # Looked up again, because a new value may stand there twice.
+            slots = [self.slot((values[i],)) if slot is None else slot for i, slot in enumerate(slots)]
         return np.array([*slots, -1], np.int32)
 
+    def slots_of_keys(self, keys: Iterable[Key]) -> NDArray[np.int32]:
+        """Return [n] the slot of each key of several labels."""
+        get, create = self._slots.get, self._create
+        return np.array([create(key) if (slot := get(key)) is None else slot for key in keys], np.int32)
+
     def _create(self, key: Key) -> int:
-        name = key[0] if self.width == 1 else key
-        if len(self._slots) >= self.limit and self.width:
+        if not self.width or len(self._slots) - (self._overflow is not None) < self.limit:
+            return self._take(key)
+        if self._overflow is None:
             key = (OVERFLOW,) * self.width
-            name = key[0] if self.width == 1 else key
-            known = self._slots.get(name)
-            if known is not None:
-                self.overflowed += 1
-                return known
+            known = self.find(key)
+            self._overflow = self._take(key) if known is None else known
+        return self._overflow
+
+    def _take(self, key: Key) -> int:
         if self._free:
             slot = self._free.pop()
         else:
@@ -79,7 +90,7 @@ class Groups:
             self._next += 1
             if slot >= self.capacity:
                 self._grow()
-        self._slots[name] = slot
+        self._slots[key[0] if self.width == 1 else key] = slot
         self.keys[slot] = key
         self.last_time[slot] = _NEVER
         return slot
@@ -91,6 +102,8 @@ class Groups:
 
     def seen(self, slots: NDArray[np.int32], times: NDArray[np.int64]) -> None:
         """Note samples of these slots at these times."""
+        if self._overflow is not None:
+            self.overflowed += int(np.count_nonzero(slots == self._overflow))
         np.maximum.at(self.last_time, slots, times)
 
     def sweep(self, before: int, spared: Callable[[int], bool]) -> NDArray[np.int64]:
@@ -104,6 +117,8 @@ class Groups:
             key = self.keys[slot]
             if key is not None:
                 del self._slots[key[0] if self.width == 1 else key]
+            if slot == self._overflow:
+                self._overflow = None
             self.keys[slot] = None
             self.last_time[slot] = _NEVER
             self._free.append(slot)
