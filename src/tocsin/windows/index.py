@@ -39,13 +39,13 @@ def mix(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.uint64]
 
 
 class NumpyIndex:
-    """Mixed keys (see `mix`) to rows 0, 1, 2 …; rows are given in order of insertion, some may stay unused."""
+    """Mixed keys (see `mix`) to rows 0, 1, 2 … in order of insertion."""
 
     def __init__(self, capacity: int = 1024) -> None:
         self.rows = 0
         """How many rows were given out."""
         self._held = 0
-        self._allocate(capacity)
+        self._allocate(1 << max(capacity - 1, 1).bit_length())
 
     def _allocate(self, places: int) -> None:
         self._keys = np.zeros(places, np.uint64)
@@ -78,16 +78,17 @@ class NumpyIndex:
         return result
 
     def find_or_insert(self, keys: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Return [n] the row of each key, and [n] whether it was given now; of equal new keys the first is the new one."""
+        """Return [n] the row of each key, and whether it was given now; of equal new keys the first is the new one."""
         count = len(keys)
         if (self._held + count) * 2 > len(self._keys):
             self._grow(self._held + count)
         result = np.empty(count, np.int32)
         fresh = np.zeros(count, np.bool_)
+        taken = np.empty(count, np.int64)
+        # While it lasts a new key has a row of its own, past those given out, by which it knows its place again.
         candidate = np.arange(self.rows, self.rows + count, dtype=np.int32)
-        going = np.arange(
-            count - 1, -1, -1
-        )  # backwards: of several writes to one place the last, so the first key, stays
+        # Backwards: of several writes to one place the last, so the first key, stays.
+        going = np.arange(count - 1, -1, -1)
         wanted = keys[::-1]
         place = (wanted & self._mask).view(np.int64)
         while len(going):
@@ -98,16 +99,27 @@ class NumpyIndex:
                 self._values[place[won]] = candidate[going[won]]
                 owner = won & (self._values[place] == candidate[going])
                 fresh[going[owner]] = True
+                taken[going[owner]] = place[owner]
             found = self._keys[place] == wanted
             result[going[found]] = self._values[place[found]]
             on = np.flatnonzero(~found)
             going, wanted, place = going[on], wanted[on], (place[on] + 1) & np.int64(self._mask)
-        self.rows += count
-        self._held += int(np.count_nonzero(fresh))
+        self._close_ranks(result, fresh, taken)
         return result, fresh
 
+    def _close_ranks(self, result: NDArray[np.int32], fresh: NDArray[np.bool_], taken: NDArray[np.int64]) -> None:
+        """Give the new keys the rows that follow the last one, without the gaps that known keys left."""
+        new = int(np.count_nonzero(fresh))
+        if new and new < len(fresh):
+            final = np.cumsum(fresh, dtype=np.int32) + np.int32(self.rows - 1)
+            self._values[taken[fresh]] = final[fresh]
+            later = result >= self.rows
+            result[later] = final[result[later] - self.rows]
+        self.rows += new
+        self._held += new
+
     def renumber(self, moved: NDArray[np.int32]) -> None:
-        """Give every key the row `moved[its row]` ([rows]), forgetting those where it is -1; rows go on after the last."""
+        """Give every key the row `moved[its row]` ([rows]), forgetting those where it is -1; rows go on after it."""
         held = np.flatnonzero(self._keys != _EMPTY)
         values = moved[self._values[held]]
         staying = values >= 0
@@ -173,7 +185,4 @@ class NativeIndex:
         self._table.renumber(np.ascontiguousarray(moved))
 
 
-if TYPE_CHECKING or KeyTable is None:
-    KeyIndex = NumpyIndex
-else:
-    KeyIndex = NativeIndex
+KeyIndex = NumpyIndex if TYPE_CHECKING or KeyTable is None else NativeIndex
