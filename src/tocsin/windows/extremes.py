@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.windows.groups import grown
-from tocsin.windows.panes import Panes, runs_of
+from tocsin.windows.panes import Panes, merge_tail, runs_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["Extremes", "LastValues"]
@@ -35,7 +35,7 @@ class Extremes:
     def resize(self, capacity: int) -> None:
         """Make room for more slots."""
         self._count = grown(self._count, capacity, 0)  # type: ignore[assignment]  # grown keeps the dtype
-        self._extreme = grown(self._extreme, capacity, self._identity)  # type: ignore[assignment]  # as above
+        self._extreme = grown(self._extreme, capacity, self._identity)
         self.capacity = capacity
 
     def reset(self, slots: NDArray[np.int64]) -> None:
@@ -53,7 +53,14 @@ class Extremes:
             extreme = np.full(len(slots), self._identity)
             self._merge.at(extreme, place, values[rows])
             counts = np.bincount(place, minlength=len(slots)).astype(np.int64)
-            self.panes.append(pane, (slots.astype(np.int32), counts, extreme))
+            merge_tail(self.panes.append(pane, (slots.astype(np.int32), counts, extreme)), self._merged)
+
+    def _merged(self, chunks: list[_Chunk]) -> _Chunk:
+        held, samples, extremes = (np.concatenate(column) for column in zip(*chunks, strict=True))
+        slots, place = np.unique(held, return_inverse=True)
+        extreme = np.full(len(slots), self._identity)
+        self._merge.at(extreme, place, extremes)
+        return slots, _sums_by(place, samples, len(slots)), extreme
 
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
@@ -87,8 +94,7 @@ class Extremes:
 
     def extreme(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] extremes in raw units; NaN where there are no samples."""
-        found = self._extreme[slots]
-        return np.where(np.isinf(found), np.nan, found)
+        return np.where(self._count[slots] > 0, self._extreme[slots], np.nan)
 
 
 class LastValues:
@@ -105,7 +111,7 @@ class LastValues:
         """Make room for more slots."""
         self._count = grown(self._count, capacity, 0)  # type: ignore[assignment]  # grown keeps the dtype
         self._time = grown(self._time, capacity, 0)  # type: ignore[assignment]  # as above
-        self._value = grown(self._value, capacity, np.nan)  # type: ignore[assignment]  # as above
+        self._value = grown(self._value, capacity, np.nan)
         self.capacity = capacity
 
     def reset(self, slots: NDArray[np.int64]) -> None:
@@ -122,7 +128,13 @@ class LastValues:
         np.add.at(self._count, samples.slots, 1)
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
             slots, counts = np.unique(samples.slots[rows], return_counts=True)
-            self.panes.append(pane, (slots.astype(np.int32), counts.astype(np.int64)))
+            merge_tail(self.panes.append(pane, (slots.astype(np.int32), counts.astype(np.int64))), self._merged)
+
+    @staticmethod
+    def _merged(chunks: list[tuple[Slots, NDArray[np.int64]]]) -> tuple[Slots, NDArray[np.int64]]:
+        held, samples = (np.concatenate(column) for column in zip(*chunks, strict=True))
+        slots, place = np.unique(held, return_inverse=True)
+        return slots, _sums_by(place, samples, len(slots))
 
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
@@ -143,3 +155,9 @@ class LastValues:
     def last(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] last values in raw units; NaN where there are no samples."""
         return self._value[slots]
+
+
+def _sums_by(place: NDArray[np.intp], numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    total = np.zeros(size, np.int64)
+    np.add.at(total, place, numbers)
+    return total

@@ -1,24 +1,28 @@
 """Panes: the slices of event time that a sliding window is made of.
 
-A window `(T - window, T]` is kept as panes `[index * pane, (index + 1) * pane)`. A sample goes to one pane; a pane leaves
-whole, once every instant in it is outside the window, so that a window is never shorter than asked and longer by at most
-one pane. Panes are sparse: they hold only the groups that had samples.
+A window `(T - window, T]` is kept as panes `[index * pane, (index + 1) * pane)`. A sample goes to one pane; a pane
+leaves whole, once every instant in it is outside the window, so that a window is never shorter than asked and longer by
+at most one pane. Panes are sparse: they hold only the groups that had samples.
 Source: Li et al., "No Pane, No Gain", SIGMOD Record 34:1, 2005.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Panes", "pane_width", "runs_of"]
+__all__ = ["Panes", "merge_tail", "pane_width", "runs_of"]
 
 _SECOND = 1_000_000_000
 _FIVE_MINUTES = 300 * _SECOND
 
-Chunk = TypeVar("Chunk")
+_MERGE_AT = 32
+"""Chunks of one pane before some are merged: what a small batch costs against what a pane weighs."""
+
+Chunk = TypeVar("Chunk", bound=tuple[Any, ...])
+"""Columns of equal length, the first of which says what the rows are of."""
 
 
 def pane_width(window_ns: int) -> int:
@@ -41,6 +45,23 @@ def runs_of(sorted_panes: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
     cuts = [0, *(np.flatnonzero(np.diff(sorted_panes)) + 1).tolist(), len(sorted_panes)]
     for begin, end in pairwise(cuts):
         yield int(sorted_panes[begin]), slice(begin, end)
+
+
+def merge_tail(chunks: list[Chunk], merge: Callable[[list[Chunk]], Chunk]) -> None:
+    """Merge the last chunks of a pane in place where there are many.
+
+    A chunk is left alone while it is more than twice as large as all after it, so that a row is merged a few times in
+    all (the logarithm of its pane's size), however small the batches and however large the pane.
+    """
+    if len(chunks) < _MERGE_AT:
+        return
+    begin = len(chunks) - 1
+    rows = len(chunks[begin][0])
+    while begin and len(chunks[begin - 1][0]) <= 2 * rows:
+        begin -= 1
+        rows += len(chunks[begin][0])
+    if begin < len(chunks) - 1:
+        chunks[begin:] = [merge(chunks[begin:])]
 
 
 class Panes(Generic[Chunk]):

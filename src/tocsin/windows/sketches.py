@@ -1,8 +1,9 @@
 """Windows of percentiles: a sparse log-histogram per group, mergeable and subtractable.
 
-Values are counted in buckets `(gamma ** (i - 1), gamma ** i]` with gamma = (1 + a) / (1 - a); a bucket stands for the value
-`2 * gamma ** i / (gamma + 1)`, which is within the relative accuracy a = 1 % of everything in it, whatever the distribution.
-Negative values mirror the positive ones; values nearer to zero than 1e-9 are zero.
+Values are counted in buckets `(gamma ** (i - 1), gamma ** i]` with gamma = (1 + a) / (1 - a); a bucket stands for the
+value `2 * gamma ** i / (gamma + 1)`, which is within the relative accuracy a = 1 % of everything in it, whatever the
+distribution.
+Negative values mirror the positive ones; values nearer to zero than 1e-9 are zero, those beyond 1e308 are 1e308.
 Source: Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch", PVLDB 12:12, 2019.
 """
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from tocsin.windows.groups import grown
 from tocsin.windows.index import KeyIndex, mix
-from tocsin.windows.panes import Panes, runs_of
+from tocsin.windows.panes import Panes, merge_tail, runs_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["ACCURACY", "SketchCourse", "Sketches", "bucket_of", "value_of"]
@@ -25,24 +26,26 @@ _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = float(np.log(_GAMMA))
 _OFFSET = 1 << 16
 _TINY = 1e-9
+_HUGE = 1e308
 _TIDY_AT = 65_536
 _NOTHING = np.iinfo(np.int64).min
 
 Slots = NDArray[np.int32]
 Array = NDArray[Any]
+_Chunk = tuple[NDArray[np.int32], NDArray[np.int64]]
+"""Counters, and how many samples each counted; a counter may stand there twice."""
 
 
 def bucket_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return [n] buckets; greater values never have a lower bucket."""
     size = np.abs(values)
-    with np.errstate(divide="ignore"):
-        index = np.ceil(np.log(np.maximum(size, _TINY)) / _LOG_GAMMA).astype(np.int64) + _OFFSET
+    index = np.ceil(np.log(np.clip(size, _TINY, _HUGE)) / _LOG_GAMMA).astype(np.int64) + _OFFSET
     return np.where(size < _TINY, 0, np.where(values < 0, -index, index))
 
 
 def value_of(bucket: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return [n] the value that a bucket stands for."""
-    size = 2 * np.exp((np.abs(bucket) - _OFFSET) * _LOG_GAMMA) / (_GAMMA + 1)
+    size = np.exp((np.abs(bucket) - _OFFSET) * _LOG_GAMMA) * (2 / (_GAMMA + 1))
     return np.where(bucket == 0, 0.0, np.sign(bucket) * size)
 
 
@@ -50,8 +53,7 @@ class Sketches:
     """Percentiles per group. A (slot, bucket) pair that occurs has a counter; a slot knows its counters."""
 
     def __init__(self, window_ns: int) -> None:
-        self.panes: Panes[NDArray[np.int32]] = Panes(window_ns)
-        """Chunks are counters, one per sample."""
+        self.panes: Panes[_Chunk] = Panes(window_ns)
         self.capacity = 16
         self._count = np.zeros(self.capacity, np.int64)
         self._top = np.full(self.capacity, _NOTHING)
@@ -64,7 +66,7 @@ class Sketches:
     def resize(self, capacity: int) -> None:
         """Make room for more slots."""
         self._count = grown(self._count, capacity, 0)  # type: ignore[assignment]  # grown keeps the dtype
-        self._top = grown(self._top, capacity, _NOTHING)  # type: ignore[assignment]  # as above
+        self._top = grown(self._top, capacity, _NOTHING)
         self.capacity = capacity
 
     def reset(self, slots: NDArray[np.int64]) -> None:
@@ -79,8 +81,9 @@ class Sketches:
         np.add.at(self._held, counters, 1)
         np.add.at(self._count, samples.slots, 1)
         np.maximum.at(self._top, samples.slots, buckets)
+        ones = np.ones(len(counters), np.int64)
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            self.panes.append(pane, counters[rows])
+            merge_tail(self.panes.append(pane, (counters[rows], ones[rows])), _merged)
 
     def _counters_of(self, slots: Slots, buckets: NDArray[np.int64]) -> NDArray[np.int32]:
         counters, fresh = self._index.find_or_insert(mix(slots.astype(np.uint64), buckets.view(np.uint64)))
@@ -99,10 +102,10 @@ class Sketches:
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
         touched = []
-        for counters in self.panes.expire(now):
+        for counters, counts in self.panes.expire(now):
             slots = self._slot[counters]
-            np.subtract.at(self._held, counters, 1)
-            np.subtract.at(self._count, slots, 1)
+            np.subtract.at(self._held, counters, counts)
+            np.subtract.at(self._count, slots, counts)
             self.reset(slots[self._count[slots] == 0].astype(np.int64))
             touched.append(slots)
         if touched and self._index.rows > _TIDY_AT and int(np.count_nonzero(self._held)) * 4 < self._index.rows:
@@ -117,7 +120,7 @@ class Sketches:
         self._index.renumber(moved)
         self._held, self._bucket, self._slot = self._held[used], self._bucket[used], self._slot[used]
         for chunks in self.panes.chunks.values():
-            chunks[:] = [moved[counters] for counters in chunks]
+            chunks[:] = [(moved[counters], counts) for counters, counts in chunks]
         self._counters = {}
         for counter, slot in enumerate(self._slot.tolist()):
             self._counters.setdefault(slot, []).append(counter)
@@ -132,7 +135,8 @@ class Sketches:
 
     def at_most(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] a value that no percentile of the slot is above; saves computing most percentiles."""
-        return np.where(self._count[slots] > 0, value_of(np.maximum(self._top[slots], -_OFFSET * 2)), np.nan)
+        held = self._count[slots] > 0
+        return np.where(held, value_of(np.where(held, self._top[slots], 0)), np.nan)
 
     def quantile(self, slots: Array, rank: float) -> NDArray[np.float64]:
         """Return [n] the value at `rank` (0 to 1) in raw units; NaN where there are no samples.
@@ -159,6 +163,13 @@ class Sketches:
     def after_each(self, slot: int, samples: Samples) -> "SketchCourse":
         """Return what `slot` was after the first i + 1 of these samples, the last ones added, under index i."""
         return SketchCourse(*self._histogram(slot), bucket_of(samples.values.astype(np.float64)))
+
+
+def _merged(chunks: list[_Chunk]) -> _Chunk:
+    counters, place = np.unique(np.concatenate([held for held, _ in chunks]), return_inverse=True)
+    total = np.zeros(len(counters), np.int64)
+    np.add.at(total, place, np.concatenate([counts for _, counts in chunks]))
+    return counters, total
 
 
 class SketchCourse:

@@ -18,9 +18,9 @@ from tocsin.windows.panes import Panes, merge_tail, runs_of
 
 __all__ = ["FloatSums", "IntegerSums", "Samples"]
 
-_TRUSTED_DROP = 1e12
+_TRUSTED_DROP = 1e3
 """By how much a sum of squares may shrink before it is added up anew: what a pair of doubles keeps after that is still
-right to 1e-20."""
+right to 1e-28."""
 
 Slots = NDArray[np.int32]
 Array = NDArray[Any]
