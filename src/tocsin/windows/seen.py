@@ -1,8 +1,8 @@
 """Which spans were seen: exporters retry, and a span that is delivered twice counts once.
 
-Keys are remembered for the dedup window in generations of a fifth of it. The current one is a hash index; older ones are
-sorted arrays of 8 bytes a key behind a bitmap that answers "surely not" for nearly every new span. At 10,000 spans/s and
-the default window that is 6 million keys in about 80 MiB.
+Keys are remembered for the dedup window in generations of a fifth of it. The current one is a hash index; older ones
+are sorted arrays of 8 bytes a key behind a bitmap that answers "surely not" for nearly every new span. At 10,000
+spans/s and the default window that is 6 million keys in about 80 MiB.
 """
 
 import numpy as np
