@@ -81,6 +81,13 @@ class Engine:
             ]
         )
         self._judge.reschedule(self._plan.leaves.values())
+        self._reach = min(self._ancestry.traces.times.grace, self._ancestry.traces.times.idle, *self._delays())
+
+    def _delays(self) -> Iterable[int]:
+        """Return how long after a sample something may happen without another one, at the soonest, nanoseconds."""
+        yield _SWEEP_NS * 60
+        for rule in self._rules:
+            yield from filter(None, (rule.window_ns, rule.for_ns, rule.keep_firing_ns, rule.cooldown_ns))
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -107,7 +114,11 @@ class Engine:
         begin = 0
         while begin < len(batch):
             due = self._next_due()
-            end = len(batch) if due is None else int(np.searchsorted(batch.end, max(due, self._time + 1), side="left"))
+            # What these samples make due themselves comes after the reach at the soonest.
+            until = max(self._time, int(batch.end[begin])) + self._reach
+            if due is not None:
+                until = min(until, max(due, self._time + 1))
+            end = len(batch) if batch.end[-1] < until else int(np.searchsorted(batch.end, until, side="left"))
             if end > begin:
                 rows = slice(begin, end)
                 whole = begin == 0 and end == len(batch)
