@@ -6,6 +6,7 @@ has them. Those that belong to a branch (which agent, which prompt) wait until t
 first agent heard of need not be the one above.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = ["Ancestry", "Keys", "keys_of"]
 
 _OF_A_BRANCH = frozenset({"agent", "prompt_version", "data_source"})
 _RESPONSES = 1 << 18
+_RECENT = 1 << 14
 
 
 @dataclass(slots=True)
@@ -184,18 +186,40 @@ class _Responses:
         self._output = np.zeros(_RESPONSES, np.int64)
         self._usage = np.zeros(_RESPONSES, np.bool_)
         self._scope = np.zeros(_RESPONSES, np.uint32)
+        self._only: int | None = None
+        """The one library that was seen; while there is no other, no call can have two spans by two."""
+        self._recent: deque[tuple[SpanBatch, NDArray[np.intp]]] | None = deque()
+        """Its latest calls, for when another one appears; None once it has."""
+        self._recent_rows = 0
 
     def repeated(self, batch: SpanBatch, calls: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return [n] which of the calls are a second span of a call that is counted."""
         result = np.zeros(len(batch), np.bool_)
         ids = batch.labels["response_id"]
         rows = np.flatnonzero(calls & (ids.code >= 0))
-        if not len(rows):
+        if not len(rows) or self._is_only(batch, rows):
             return result
         for begin in range(0, len(rows), _RESPONSES // 2):
             part = rows[begin : begin + _RESPONSES // 2]
             result[part] = self._part(batch, ids, part)
         return result
+
+    def _is_only(self, batch: SpanBatch, rows: NDArray[np.intp]) -> bool:
+        """Whether all calls so far are of one library; once they are not, the latest are looked up like the others."""
+        if self._recent is None:
+            return False
+        scopes = batch.scope[rows]
+        self._only = int(scopes[0]) if self._only is None else self._only
+        if (scopes == self._only).all():
+            self._recent.append((batch, rows))
+            self._recent_rows += len(rows)
+            while self._recent_rows - len(self._recent[0][1]) >= _RECENT:
+                self._recent_rows -= len(self._recent.popleft()[1])
+            return True
+        recent, self._recent = self._recent, None
+        for past, kept in recent:
+            self._part(past, past.labels["response_id"], kept[-_RESPONSES // 2 :])
+        return False
 
     def _part(self, batch: SpanBatch, ids: TextColumn, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
         if self._index.rows + len(rows) > _RESPONSES:

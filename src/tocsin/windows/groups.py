@@ -22,8 +22,11 @@ def grown(array: NDArray[np.generic], size: int, fill: object) -> NDArray[np.gen
     """Return a copy of `array` with room for `size` slots, the new ones set to `fill`."""
     # Zeros come from the system untouched; filling would make every page of the larger array real at once.
     shape = (size, *array.shape[1:])
-    is_zero = array.dtype != object and fill == 0
-    larger = np.zeros(shape, array.dtype) if is_zero else np.full(shape, fill, array.dtype)
+    if array.dtype == object and fill is None:
+        larger = np.empty(shape, object)  # of objects an empty array is one of None
+    else:
+        is_zero = array.dtype != object and fill == 0
+        larger = np.zeros(shape, array.dtype) if is_zero else np.full(shape, fill, array.dtype)
     larger[: len(array)] = array
     return larger
 

@@ -97,7 +97,7 @@ class Traces:
         """When traces were completed, and which."""
 
     def _layout(self) -> dict[str, tuple[Any, Any]]:
-        integers = {"first_seen": 0, "last_seen": 0, "start": _FAR, "end": 0, "root_start": 0, "root_end": 0}
+        integers = {"first_seen": 0, "last_seen": 0, "start": 0, "end": 0, "root_start": 0, "root_end": 0}
         return {
             "hi": (np.uint64, 0),
             "lo": (np.uint64, 0),
@@ -134,6 +134,7 @@ class Traces:
         columns = self._columns
         columns["hi"][new], columns["lo"][new] = hi[fresh], lo[fresh]
         columns["first_seen"][new] = now
+        columns["start"][new] = _FAR
         columns["open"][new] = True
         columns["held"][new] = True
         live = columns["open"][slots]
