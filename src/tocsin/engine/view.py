@@ -21,6 +21,9 @@ BILLED = frozenset({Metric.COST, Metric.TOKENS, Metric.INPUT_TOKENS, Metric.OUTP
 BILLED |= {Metric.REASONING_TOKENS, Metric.UNPRICED_RATIO, Metric.COST_MISMATCH, Metric.COST_PER_TRACE}
 """Metrics of what is paid for: usage records count, calls that another span repeats do not."""
 
+_ON_RECORDS = BILLED | {Metric.LATENCY}
+"""Metrics that a usage record has and not the call's own span, where that one ended before its stream."""
+
 SCALE = {Metric.COST: 1e9, Metric.COST_PER_TRACE: 1e9, Metric.LATENCY: 1e6}
 """Raw units in one of the metric's: nano-USD in a dollar, nanoseconds in a millisecond; 1 for the others."""
 
@@ -35,12 +38,14 @@ NUMBERS = frozenset(
 def classes_of(metric: Metric, spans: frozenset[SpanClass] | None) -> frozenset[SpanClass]:
     """Return which spans are samples: what the rule says, else the metric's own choice."""
     if spans is not None:
-        return spans | {SpanClass.USAGE} if metric in BILLED and SpanClass.LLM in spans else spans
+        return spans | {SpanClass.USAGE} if metric in _ON_RECORDS and SpanClass.LLM in spans else spans
     if metric in NUMBERS:
         return _ANY
     if metric in BILLED:
         return _CALLS | {SpanClass.USAGE, SpanClass.AGENT}
-    return frozenset({SpanClass.LLM}) if metric in (Metric.LATENCY, Metric.TIME_TO_FIRST_TOKEN) else _CALLS
+    if metric is Metric.LATENCY:
+        return frozenset({SpanClass.LLM, SpanClass.USAGE})
+    return frozenset({SpanClass.LLM}) if metric is Metric.TIME_TO_FIRST_TOKEN else _CALLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ class View:
                 counts = (~usage).astype(np.int64) if usage.any() else None
                 return Measured(batch.cost_nano, None, counts, unpriced if unpriced.any() else None)
             case Metric.LATENCY:
-                return Measured(batch.latency, None)
+                return Measured(batch.latency, ~batch.deferred if batch.deferred.any() else None)
             case Metric.ERROR_RATE:
                 return Measured(batch.failed.astype(np.int64), None)
             case Metric.SUCCESS_RATE:

@@ -24,7 +24,7 @@ _BILLED = np.zeros(256, np.bool_)
 _BILLED[[SpanClass.LLM, SpanClass.EMBEDDINGS, SpanClass.USAGE, SpanClass.AGENT]] = True
 _CALL = np.zeros(256, np.bool_)
 """Classes that cost something even where the span does not say how much."""
-_CALL[[SpanClass.LLM, SpanClass.EMBEDDINGS]] = True
+_CALL[[SpanClass.LLM, SpanClass.EMBEDDINGS, SpanClass.USAGE]] = True
 
 
 class PriceBook:
@@ -78,7 +78,7 @@ class PriceBook:
         rows = _rows(entries, of_row, batch.end, tokens.length)
         priced = (rows > 0) & tokens.known & billed
         computed = np.where(priced, catalogue.rates.charge(tokens, rows), ABSENT)
-        due = (tokens.known | (_CALL[batch.span_class] & ~batch.failed)) & billed
+        due = (tokens.known | (_CALL[batch.span_class] & ~batch.failed & ~batch.deferred)) & billed
         cost = np.where(priced, computed, 0)
         source = np.where(priced, np.uint8(CostSource.COMPUTED), np.where(due, np.uint8(CostSource.UNPRICED), 0))
         with np.errstate(invalid="ignore"):
