@@ -213,18 +213,20 @@ class Judge:
         ones = np.ones(len(samples), np.int64)
         if samples.unpriced is not None:
             ones[samples.unpriced] = 0
+        # A late sample hits when it arrives: event time never runs back.
+        times = np.maximum(samples.times, self.since)
         for watch in leaf.watches:
             hit = np.flatnonzero(watch.is_breached(samples.slots, values, lambda _: ones))
             if not len(hit):
                 continue
-            leaf.log.append(samples.slots[hit], samples.times[hit], samples.values[hit], occasion.places(rows[hit]))
+            leaf.log.append(samples.slots[hit], times[hit], samples.values[hit], occasion.places(rows[hit]))
             for position in hit.tolist():
                 slot, at = int(samples.slots[position]), int(rows[position])
-                if watch.absorbs(slot, float(values[position]), int(samples.times[position])):
+                if watch.absorbs(slot, float(values[position]), int(times[position])):
                     continue
                 cause = Span(int(occasion.ends[at]), int(occasion.arrivals[at]))
                 here = slice(position, position + 1)
-                events += self.hit(leaf, watch, slot, values[here], samples.times[here], cause)
+                events += self.hit(leaf, watch, slot, values[here], times[here], cause)
         return events
 
     def hit(

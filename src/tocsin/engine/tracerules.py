@@ -37,8 +37,8 @@ class TraceRules:
         self.leaves: Sequence[Leaf] = ()
         self._judge = judge
         self._traces = traces
-        self._judged: dict[tuple[RuleKey, int], int] = {}
-        """(rule, trace slot) -> level at which the trace was found in breach."""
+        self._judged: dict[tuple[RuleKey, int], tuple[int, Key]] = {}
+        """(rule, trace slot) -> level at which the trace was found in breach, and its group's key."""
         self._counted: dict[LeafKey, dict[int, tuple[Key, int, int]]] = {}
         """Per growing leaf: trace slot -> its group's key, what was counted of it, and when last."""
 
@@ -131,7 +131,9 @@ class TraceRules:
         events: list[AlertEvent] = []
         for row in np.flatnonzero(watch.compare(values, loosest)).tolist():
             slot = int(touched[row])
-            if watch.dispatch is None and self._judged.get((watch.rules[0].key, slot)) == _TOP:
+            level, key = self._judged.get((watch.rules[0].key, slot), (-1, ())) if watch.dispatch is None else (-1, ())
+            if level == _TOP:
+                self._note_peak(watch, leaf.groups.find(key), float(values[row]))
                 continue
             group = self._group(leaf, slot, final=False)
             if group is not None:
@@ -159,20 +161,25 @@ class TraceRules:
         reached, _ = watch.effective_levels(index, np.array([value]), np.ones(1, np.int64))
         level = int(reached[0])
         judged = watch.rules[index].key, slot
-        before = self._judged.get(judged, -1)
+        before, _ = self._judged.get(judged, (-1, ()))
         if level < 0:
             return []
         if level <= before:
-            alert = watch.alerts.get(group)
-            if alert is not None:
-                alert.peak = worse(alert.rule, alert.peak, value)
+            self._note_peak(watch, group, value)
             return []
-        self._judged[judged] = level if level < len(watch.rules[index].levels) - 1 else _TOP
+        found = level if level < len(watch.rules[index].levels) - 1 else _TOP
+        self._judged[judged] = found, leaf.groups.keys[group] or ()
         if before < 0:
             watch.count(watch.samples, np.array([group]))
             self._log(leaf, slot, group, value, now)
         here = np.array([now])
         return self._judge.hit(leaf, watch, group, np.array([value]), here, span, further=before < 0)
+
+    @staticmethod
+    def _note_peak(watch: Watch, group: int | None, value: float) -> None:
+        alert = None if group is None else watch.alerts.get(group)
+        if alert is not None:
+            alert.peak = worse(alert.rule, alert.peak, value)
 
     def _log(self, leaf: Leaf, slot: int, group: int, value: float, now: int) -> None:
         place = self._places(np.array([slot]))
