@@ -7,7 +7,8 @@ use crate::value::{capped, kind, same, Value};
 
 /// A distinct payload.
 pub enum Payload<'a> {
-    Text(Cow<'a, str>),
+    /// Valid UTF-8. As bytes, for it is made a string only once, at the end.
+    Text(Cow<'a, [u8]>),
     Raw(&'a [u8]),
 }
 
@@ -15,7 +16,7 @@ impl Payload<'_> {
     #[inline(always)]
     fn is(&self, text: bool, bytes: &[u8]) -> bool {
         match self {
-            Payload::Text(own) => text && same(own.as_bytes(), bytes),
+            Payload::Text(own) => text && same(own, bytes),
             Payload::Raw(own) => !text && *own == bytes,
         }
     }
@@ -49,17 +50,18 @@ impl<'a> Dictionary<'a> {
         if let Some(code) = self.find(hash, true, bytes) {
             return code;
         }
-        match std::str::from_utf8(bytes) {
-            Ok(text) => self.insert(hash, Payload::Text(Cow::Borrowed(text))),
-            Err(_) => self.replaced(bytes),
+        if bytes.is_ascii() || std::str::from_utf8(bytes).is_ok() {
+            self.insert(hash, Payload::Text(Cow::Borrowed(bytes)))
+        } else {
+            self.replaced(bytes)
         }
     }
 
     #[cold]
     fn replaced(&mut self, bytes: &'a [u8]) -> i32 {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        let hash = self.seed.hash(text.as_bytes());
-        match self.find(hash, true, text.as_bytes()) {
+        let text = String::from_utf8_lossy(bytes).into_owned().into_bytes();
+        let hash = self.seed.hash(&text);
+        match self.find(hash, true, &text) {
             Some(code) => code,
             None => self.insert(hash, Payload::Text(Cow::Owned(text))),
         }
@@ -152,20 +154,38 @@ impl<'a> Dictionary<'a> {
     }
 }
 
-/// One row of an attribute column.
+/// One value of an attribute column.
 #[derive(Clone, Copy)]
 pub struct Cell {
-    pub number: f64,
-    pub code: i32,
+    /// A number's bits, or a payload's code; which of them, `kind` says.
+    bits: u64,
+    pub row: u32,
     pub kind: u8,
 }
 
-pub const ABSENT: Cell = Cell { number: f64::NAN, code: -1, kind: kind::ABSENT };
+impl Cell {
+    pub const ABSENT: Cell = Cell { bits: 0, row: 0, kind: kind::ABSENT };
 
-/// An attribute over the rows that were written so far; rows after the last cell lack it.
+    pub fn number(&self) -> f64 {
+        match self.kind {
+            kind::BOOL | kind::INT | kind::DOUBLE => f64::from_bits(self.bits),
+            _ => f64::NAN,
+        }
+    }
+
+    pub fn code(&self) -> i32 {
+        match self.kind {
+            kind::STRING | kind::BYTES | kind::ARRAY | kind::KVLIST => self.bits as i32,
+            _ => -1,
+        }
+    }
+}
+
+/// An attribute: cells of the rows that carry it, and of no others, so its memory is bounded by what was sent.
 pub struct Column<'a> {
     /// Which of the projection's entries this is.
     pub entry: usize,
+    /// In ascending order of rows.
     pub cells: Vec<Cell>,
     pub dictionary: Dictionary<'a>,
     /// The event that wrote the last cell, for attributes of events.
@@ -180,18 +200,24 @@ impl<'a> Column<'a> {
         Column { entry, cells: Vec::with_capacity(16), dictionary: Dictionary::new(seed), event: 0, fresh: false, cap }
     }
 
+    /// Whether a row, which is not before the last one, has a cell.
+    #[inline(always)]
+    pub fn has(&self, row: usize) -> bool {
+        self.cells.last().is_some_and(|cell| cell.row == row as u32)
+    }
+
     /// Write the value of a row that is not before the last one; it replaces what the row had, and the result says
     /// whether it did.
     #[inline(always)]
     pub fn put(&mut self, row: usize, value: Value<'a>) -> (Cell, bool) {
-        let replaces = self.cells.len() > row;
+        let replaces = self.has(row);
         if replaces {
             self.take_back();
         }
         let known = self.dictionary.payloads.len();
-        let cell = self.cell(value);
+        let cell = self.cell(row, value);
         self.fresh = self.dictionary.payloads.len() > known;
-        self.push(row, cell);
+        self.cells.push(cell);
         (cell, replaces)
     }
 
@@ -199,34 +225,22 @@ impl<'a> Column<'a> {
     #[inline(always)]
     pub fn repeat(&mut self, row: usize, cell: Cell) {
         self.fresh = false;
-        self.push(row, cell);
+        self.cells.push(Cell { row: row as u32, ..cell });
     }
 
     #[inline(always)]
-    fn push(&mut self, row: usize, cell: Cell) {
-        if self.cells.len() < row {
-            self.cells.resize(row, ABSENT);
-        }
-        self.cells.push(cell);
-    }
-
-    #[inline(always)]
-    fn cell(&mut self, value: Value<'a>) -> Cell {
-        let number = |kind, number| Cell { number, code: -1, kind };
-        match value {
-            Value::Absent => ABSENT,
-            Value::String(text) => {
-                Cell { number: f64::NAN, code: self.dictionary.text(capped(text, self.cap)), kind: kind::STRING }
+    fn cell(&mut self, row: usize, value: Value<'a>) -> Cell {
+        let (kind, bits) = match value {
+            Value::Absent => (kind::ABSENT, 0),
+            Value::String(text) => (kind::STRING, self.dictionary.text(capped(text, self.cap)) as u64),
+            Value::Bool(value) => (kind::BOOL, f64::from(u8::from(value)).to_bits()),
+            Value::Int(value) => (kind::INT, (value as f64).to_bits()),
+            Value::Double(value) => (kind::DOUBLE, value.to_bits()),
+            Value::Raw(kind, payload) => {
+                (kind, self.dictionary.raw(if payload.len() > self.cap { &[] } else { payload }) as u64)
             }
-            Value::Bool(value) => number(kind::BOOL, f64::from(u8::from(value))),
-            Value::Int(value) => number(kind::INT, value as f64),
-            Value::Double(value) => number(kind::DOUBLE, value),
-            Value::Raw(kind, payload) => Cell {
-                number: f64::NAN,
-                code: self.dictionary.raw(if payload.len() > self.cap { &[] } else { payload }),
-                kind,
-            },
-        }
+        };
+        Cell { bits, row: row as u32, kind }
     }
 
     /// Undo the last cell, so that a value which a later one replaced leaves no trace.
@@ -255,7 +269,7 @@ pub struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     pub fn new(entries: usize, seed: Seed) -> Self {
-        Columns { slots: vec![0; entries], columns: Vec::new(), seed }
+        Columns { slots: vec![0; entries], columns: Vec::with_capacity(entries.min(16)), seed }
     }
 
     /// Return the column of an entry; a new one is empty.

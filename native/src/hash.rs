@@ -14,6 +14,12 @@ impl Seed {
         Seed(draw(), draw() | 1)
     }
 
+    /// Return a number that nobody can foretell from the key.
+    #[inline(always)]
+    pub fn spread(self, key: u64) -> u64 {
+        fold(key ^ self.0, self.1)
+    }
+
     #[inline(always)]
     pub fn hash(self, bytes: &[u8]) -> u32 {
         let mut state = self.0 ^ bytes.len() as u64;

@@ -1,10 +1,13 @@
 //! Mixed 64-bit keys to rows, by the batch: the fast twin of the numpy index in `src/tocsin/windows/index.py`.
 //!
 //! Open addressing with linear probing at a load of at most one half; key 0 marks an empty place, and no mixed key is 0.
+//! Where a key goes is secret: the mixing is public, so clients can choose ids whose keys would all go to one place.
 
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::hash::Seed;
 
 const FIRST_PLACES: usize = 1024;
 
@@ -15,13 +18,14 @@ pub struct KeyTable {
     values: Vec<i32>,
     held: usize,
     rows: usize,
+    seed: Seed,
 }
 
 impl KeyTable {
     /// The place of a key, or the empty one where it would go.
     fn place(&self, key: u64) -> usize {
         let mask = self.keys.len() - 1;
-        let mut place = key as usize & mask;
+        let mut place = self.seed.spread(key) as usize & mask;
         while self.keys[place] != 0 && self.keys[place] != key {
             place = (place + 1) & mask;
         }
@@ -38,6 +42,28 @@ impl KeyTable {
             self.values[place] = value;
             self.held += 1;
         }
+    }
+
+    /// Return the row of a key, and whether it was given now; there is room.
+    fn row_of(&mut self, key: u64) -> (i32, bool) {
+        let place = self.place(key);
+        let is_new = self.keys[place] == 0;
+        if is_new {
+            self.keys[place] = key;
+            self.values[place] = self.rows as i32;
+            self.rows += 1;
+            self.held += 1;
+        }
+        (self.values[place], is_new)
+    }
+
+    /// Give keys other rows: `moved` says which, a negative one forgets the key.
+    fn renumbered(&mut self, moved: impl Fn(usize) -> i32) {
+        let entries = self.entries().into_iter().map(|(key, row)| (key, moved(row as usize)));
+        let entries: Vec<(u64, i32)> = entries.filter(|(_, row)| *row >= 0).collect();
+        self.rows = entries.iter().map(|(_, row)| *row as usize + 1).max().unwrap_or(0);
+        let places = (entries.len() * 4).next_power_of_two().max(FIRST_PLACES);
+        self.refill(entries.into_iter(), places);
     }
 
     fn reserve(&mut self, more: usize) {
@@ -61,7 +87,7 @@ fn sizes_differ() -> PyErr {
 impl KeyTable {
     #[new]
     fn new() -> Self {
-        KeyTable { keys: vec![0; FIRST_PLACES], values: vec![0; FIRST_PLACES], held: 0, rows: 0 }
+        KeyTable { keys: vec![0; FIRST_PLACES], values: vec![0; FIRST_PLACES], held: 0, rows: 0, seed: Seed::random() }
     }
 
     fn __len__(&self) -> usize {
@@ -104,16 +130,8 @@ impl KeyTable {
         }
         self.reserve(keys.len());
         for ((key, row), fresh) in keys.iter().zip(out).zip(fresh) {
-            let key = key.get();
-            let place = self.place(key);
-            let is_new = self.keys[place] == 0;
-            if is_new {
-                self.keys[place] = key;
-                self.values[place] = self.rows as i32;
-                self.rows += 1;
-                self.held += 1;
-            }
-            row.set(self.values[place]);
+            let (given, is_new) = self.row_of(key.get());
+            row.set(given);
             fresh.set(u8::from(is_new));
         }
         Ok(())
@@ -137,15 +155,55 @@ impl KeyTable {
         if moved.len() < self.rows {
             return Err(sizes_differ());
         }
-        let entries: Vec<(u64, i32)> = self
-            .entries()
-            .into_iter()
-            .map(|(key, row)| (key, moved[row as usize].get()))
-            .filter(|(_, row)| *row >= 0)
-            .collect();
-        self.rows = entries.iter().map(|(_, row)| *row as usize + 1).max().unwrap_or(0);
-        let places = (entries.len() * 4).next_power_of_two().max(FIRST_PLACES);
-        self.refill(entries.into_iter(), places);
+        self.renumbered(|row| moved[row].get());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(keys: impl Iterator<Item = u64>) -> KeyTable {
+        let mut table = KeyTable::new();
+        for key in keys {
+            table.reserve(1);
+            table.row_of(key);
+        }
+        table
+    }
+
+    fn found(table: &KeyTable, key: u64) -> Option<i32> {
+        let place = table.place(key);
+        (table.keys[place] == key).then(|| table.values[place])
+    }
+
+    #[test]
+    fn rows_are_given_in_order_and_kept_as_the_table_grows() {
+        let table = filled((1..=10_000).chain(1..=10_000));
+        assert_eq!((table.held, table.rows), (10_000, 10_000));
+        assert!((1..=10_000).all(|key| found(&table, key) == Some(key as i32 - 1)));
+        assert_eq!(found(&table, 10_001), None);
+    }
+
+    #[test]
+    fn renumbering_forgets_moves_and_goes_on_after_the_last() {
+        let mut table = filled(1..=5000);
+        table.renumbered(|row| if row % 2 == 0 { row as i32 / 2 } else { -1 });
+        assert_eq!((table.held, table.rows), (2500, 2500));
+        assert!((1..=5000).all(|key| found(&table, key) == (key % 2 == 1).then_some((key as i32 - 1) / 2)));
+        assert_eq!(table.row_of(7777), (2500, true));
+        assert_eq!(table.row_of(7777), (2500, false));
+    }
+
+    #[test]
+    fn keys_that_are_alike_in_their_low_bits_do_not_crowd() {
+        let table = filled((1..=10_000).map(|key| key << 40));
+        let mask = table.keys.len() - 1;
+        let crowded = table.keys.iter().enumerate().filter(|(place, key)| {
+            let wanted = table.seed.spread(**key) as usize & mask;
+            **key != 0 && place.wrapping_sub(wanted) & mask > 64
+        });
+        assert_eq!(crowded.count(), 0);
     }
 }

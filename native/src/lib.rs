@@ -7,6 +7,7 @@
 
 mod column;
 mod export;
+mod footprint;
 mod hash;
 mod index;
 mod logs;
@@ -21,6 +22,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyString, PyTuple};
 
 use export::Export;
+use footprint::Claim;
 use projection::{Parts, Projection};
 use scan::Scan;
 use wire::Malformed;
@@ -42,7 +44,7 @@ struct Scanner {
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (*, attributes, indexed, event_times, event_attributes, event_cap, log_events, most_rows))]
+    #[pyo3(signature = (*, attributes, indexed, event_times, event_attributes, event_cap, log_events, most_rows, most_cells))]
     #[allow(clippy::too_many_arguments)] // They are the fields of the Python class Projection, by name.
     fn new(
         py: Python<'_>,
@@ -53,6 +55,7 @@ impl Scanner {
         event_cap: usize,
         log_events: Vec<String>,
         most_rows: usize,
+        most_cells: usize,
     ) -> Self {
         let plain = attributes.iter().map(|(key, _)| PyString::new(py, key));
         let of_events = event_attributes.iter().map(|(event, key)| PyString::new(py, &format!("{event}/{key}")));
@@ -65,6 +68,7 @@ impl Scanner {
             event_cap,
             log_events,
             most_rows,
+            most_cells,
         });
         Scanner { projection, names }
     }
@@ -86,9 +90,7 @@ impl Scanner {
         let size: usize = requests.iter().map(|request| request.len()).sum();
         let work = || Outcome::of(&self.projection, &requests, walk);
         let outcome = if size < RELEASE_BYTES { work() } else { py.detach(work) };
-        let export =
-            if size < RELEASE_BYTES { Export::new(&outcome.scan) } else { py.detach(|| Export::new(&outcome.scan)) };
-        export.finish(py, &self.names, outcome.offsets, outcome.errors)
+        Export::new(&outcome.scan).finish(py, &self.names, outcome.offsets, outcome.errors)
     }
 }
 
@@ -102,47 +104,52 @@ struct Outcome<'p, 'a> {
 impl<'p, 'a> Outcome<'p, 'a> {
     /// Read all requests into one scan.
     ///
-    /// Where one is malformed, which is rare, every later one is tried alone and the good ones are read again: three
-    /// times the work at most, and nothing of a bad request is left in the columns.
+    /// Where one is malformed or they are too much together, which is rare, each is tried alone and the good ones are
+    /// read again: three times the work at most, and nothing of a bad request is left in the columns.
     fn of(projection: &'p Projection, requests: &[&'a [u8]], walk: Walk) -> Self {
-        let mut errors = vec![None; requests.len()];
-        match Self::attempt(projection, requests, walk, &errors) {
-            Ok((scan, offsets)) => Outcome { scan, offsets, errors },
-            Err(first) => {
-                for index in first..requests.len() {
-                    let tried = walk(&mut Scan::new(projection), requests[index]);
-                    errors[index] = tried.err().map(|error| message(&error, requests[index]));
-                }
-                match Self::attempt(projection, requests, walk, &errors) {
-                    Ok((scan, offsets)) => Outcome { scan, offsets, errors },
-                    // A request is good or bad by itself, so this is not reached; if it were, refusing all is safe.
-                    Err(_) => Outcome {
-                        scan: Scan::new(projection),
-                        offsets: vec![0; requests.len() + 1],
-                        errors: vec![Some("a request could not be read twice".to_owned()); requests.len()],
-                    },
-                }
+        let all = vec![None; requests.len()];
+        if let Some((scan, offsets)) = Self::attempt(projection, requests, walk, &all) {
+            return Outcome { scan, offsets, errors: all };
+        }
+        let alone = |request: &&'a [u8]| {
+            let mut scan = Scan::new(projection);
+            match walk(&mut scan, request) {
+                Ok(()) => Ok(Claim::of(&scan)),
+                Err(error) => Err(message(&error, request)),
             }
+        };
+        let errors = footprint::refused(requests.iter().map(alone).collect(), projection.most_cells);
+        match Self::attempt(projection, requests, walk, &errors) {
+            Some((scan, offsets)) => Outcome { scan, offsets, errors },
+            // A request is good or bad by itself, so this is not reached; if it were, refusing all is safe.
+            None => Outcome {
+                scan: Scan::new(projection),
+                offsets: vec![0; requests.len() + 1],
+                errors: vec![Some("a request could not be read twice".to_owned()); requests.len()],
+            },
         }
     }
 
-    /// Read the requests that have no error; Err is the index of the first that is malformed.
+    /// Read the requests that have no error; None where one is malformed or they are too much.
     fn attempt(
         projection: &'p Projection,
         requests: &[&'a [u8]],
         walk: Walk,
         errors: &[Option<String>],
-    ) -> Result<(Scan<'p, 'a>, Vec<usize>), usize> {
+    ) -> Option<(Scan<'p, 'a>, Vec<usize>)> {
         let mut scan = Scan::new(projection);
         let mut offsets = Vec::with_capacity(requests.len() + 1);
         offsets.push(0);
-        for (index, request) in requests.iter().enumerate() {
-            if errors[index].is_none() && walk(&mut scan, request).is_err() {
-                return Err(index);
+        for (request, error) in requests.iter().zip(errors) {
+            if error.is_none() {
+                walk(&mut scan, request).ok()?;
+                if scan.footprint().cells() > projection.most_cells {
+                    return None;
+                }
             }
             offsets.push(scan.rows());
         }
-        Ok((scan, offsets))
+        Some((scan, offsets))
     }
 }
 

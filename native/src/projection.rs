@@ -25,6 +25,7 @@ pub struct Projection {
     pub event_times: usize,
     pub log_events: Vec<Vec<u8>>,
     pub most_rows: usize,
+    pub most_cells: usize,
     pub seed: Seed,
 }
 
@@ -37,6 +38,7 @@ pub struct Parts {
     pub event_cap: usize,
     pub log_events: Vec<String>,
     pub most_rows: usize,
+    pub most_cells: usize,
 }
 
 impl Projection {
@@ -71,6 +73,7 @@ impl Projection {
             event_times: parts.event_times.len(),
             log_events: parts.log_events.into_iter().map(String::into_bytes).collect(),
             most_rows: parts.most_rows,
+            most_cells: parts.most_cells,
             seed,
         }
     }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::column::{Cell, Columns, Dictionary, ABSENT};
+use crate::column::{Cell, Columns, Dictionary};
+use crate::footprint::Footprint;
 use crate::projection::{Projection, NONE};
 use crate::value::{capped, same, value_after, KeyValue, Value};
 use crate::wire::{tag, Malformed, Reader, Result, BYTES};
@@ -19,6 +20,8 @@ pub mod flaw {
 const NAME_CAP: usize = 256;
 /// Bytes that are kept of a span's trace state; W3C's own limit.
 const TRACE_STATE_CAP: usize = 512;
+/// Rows that columns have room for from the beginning.
+const FEW_ROWS: usize = 32;
 /// How many attribute positions are guessed; spans with more look the rest up.
 const GUESSED: usize = 256;
 
@@ -37,7 +40,6 @@ pub struct Row<'a> {
 }
 
 /// The columns that every row has.
-#[derive(Default)]
 pub struct Fixed {
     pub trace_id: Vec<u8>,
     pub span_id: Vec<u8>,
@@ -51,6 +53,26 @@ pub struct Fixed {
     pub scope: Vec<i32>,
     pub name: Vec<i32>,
     pub trace_state: Vec<i32>,
+}
+
+impl Fixed {
+    /// Return columns with room for some rows: a few requests need no more, and growing them costs as much as a row.
+    fn with_room(rows: usize) -> Self {
+        Fixed {
+            trace_id: Vec::with_capacity(rows * 16),
+            span_id: Vec::with_capacity(rows * 8),
+            parent_id: Vec::with_capacity(rows * 8),
+            start: Vec::with_capacity(rows),
+            end: Vec::with_capacity(rows),
+            kind: Vec::with_capacity(rows),
+            status: Vec::with_capacity(rows),
+            flaw: Vec::with_capacity(rows),
+            resource: Vec::with_capacity(rows),
+            scope: Vec::with_capacity(rows),
+            name: Vec::with_capacity(rows),
+            trace_state: Vec::with_capacity(rows),
+        }
+    }
 }
 
 /// How much more one request may bring.
@@ -84,7 +106,7 @@ pub fn take(left: &mut usize, data: &[u8]) -> Result<()> {
             Ok(())
         }
         None => Err(Malformed {
-            what: "too many resources, scopes or rows in one request",
+            what: "too many resources, scopes or rows in one request: send smaller batches",
             address: data.as_ptr() as usize,
         }),
     }
@@ -125,6 +147,9 @@ pub struct Scan<'p, 'a> {
     pub event_times: Vec<Vec<u64>>,
     pub resource_attributes: Columns<'a>,
     pub resources: usize,
+    /// Entries that were read, whether or not they were like others.
+    resource_entries: usize,
+    scope_entries: usize,
     known_resources: HashMap<&'a [u8], usize>,
     pub scopes: Vec<Scope<'a>>,
     known_scopes: HashMap<Scope<'a>, usize>,
@@ -138,7 +163,7 @@ impl<'p, 'a> Scan<'p, 'a> {
         let seed = projection.seed;
         Scan {
             projection,
-            fixed: Fixed::default(),
+            fixed: Fixed::with_room(FEW_ROWS),
             names: Dictionary::new(seed),
             trace_states: Dictionary::new(seed),
             attributes: Columns::new(projection.caps.len(), seed),
@@ -146,17 +171,42 @@ impl<'p, 'a> Scan<'p, 'a> {
             event_times: vec![Vec::new(); projection.event_times],
             resource_attributes: Columns::new(projection.caps.len(), seed),
             resources: 0,
+            resource_entries: 0,
+            scope_entries: 0,
             known_resources: HashMap::new(),
             scopes: Vec::new(),
             known_scopes: HashMap::new(),
             skipped: 0,
-            guesses: Vec::new(),
+            guesses: Vec::with_capacity(32),
             list_sets: vec![Vec::new()],
         }
     }
 
     pub fn rows(&self) -> usize {
         self.fixed.end.len()
+    }
+
+    /// Return what the columns will take; cheap.
+    pub fn footprint(&self) -> Footprint {
+        let lists = self.lists.iter().filter(|list| !list.count.is_empty()).count();
+        let times = self.event_times.iter().filter(|times| !times.is_empty()).count();
+        Footprint {
+            rows: self.rows(),
+            columns: self.attributes.columns.len() + lists + times,
+            resources: self.resource_entries,
+            resource_columns: self.resource_attributes.columns.len(),
+            scopes: self.scope_entries,
+        }
+    }
+
+    /// Return which columns of rows and of resources there are, by numbers that mean the same in every scan.
+    pub fn occupied(&self) -> (Vec<usize>, Vec<usize>) {
+        let (entries, lists) = (self.projection.caps.len(), self.lists.len());
+        let mut rows: Vec<usize> = self.attributes.columns.iter().map(|column| column.entry).collect();
+        rows.extend((0..lists).filter(|&list| !self.lists[list].count.is_empty()).map(|list| entries + list));
+        let times = (0..self.event_times.len()).filter(|&event| !self.event_times[event].is_empty());
+        rows.extend(times.map(|event| entries + lists + event));
+        (rows, self.resource_attributes.columns.iter().map(|column| column.entry).collect())
     }
 
     /// Read an attribute of the row that will be pushed next; `position` counts the row's attributes.
@@ -177,7 +227,7 @@ impl<'p, 'a> Scan<'p, 'a> {
             }
             let row = self.fixed.end.len();
             let column = &mut self.attributes.columns[guess.column as usize];
-            if same(guess.value, value) && column.cells.len() <= row {
+            if same(guess.value, value) && !column.has(row) {
                 column.repeat(row, guess.cell);
                 return Ok(());
             }
@@ -200,7 +250,7 @@ impl<'p, 'a> Scan<'p, 'a> {
         let pair = KeyValue::read(data, level)?;
         let (column, lists) = self.find(pair.key);
         // An empty value is absent, so this guess is right from the beginning.
-        let guess = Guess { head: pair.head(data), column, lists, value: &[], cell: ABSENT };
+        let guess = Guess { head: pair.head(data), column, lists, value: &[], cell: Cell::ABSENT };
         if let Some(slot) = self.guesses.get_mut(position) {
             *slot = guess;
         } else if position == self.guesses.len() && position < GUESSED {
@@ -268,6 +318,7 @@ impl<'p, 'a> Scan<'p, 'a> {
 
     /// Say that all rows without a scope yet have this one.
     pub fn end_scope(&mut self, name: &'a [u8], version: &'a [u8]) {
+        self.scope_entries += 1;
         // As text, for what is not UTF-8 may become equal when it is replaced.
         let scope =
             (String::from_utf8_lossy(capped(name, NAME_CAP)), String::from_utf8_lossy(capped(version, NAME_CAP)));
@@ -287,6 +338,7 @@ impl<'p, 'a> Scan<'p, 'a> {
     ///
     /// A resource whose bytes were seen before is the same; one in several parts (which are merged) is always new.
     pub fn end_resource(&mut self, parts: &[&'a [u8]]) -> Result<()> {
+        self.resource_entries += 1;
         let index = match parts {
             [] => self.resource(&[], &[])?,
             [part] => self.resource(part, parts)?,

@@ -166,7 +166,7 @@ fn event_attributes<'a>(scan: &mut Scan<'_, 'a>, wanted: &EventName, data: &'a [
         for &(_, entry) in wanted.attributes.iter().filter(|(key, _)| key == pair.key) {
             let value = pair.value()?;
             let column = scan.attributes.of(entry, scan.projection.caps[entry]);
-            let taken = column.cells.len() > row && column.event != ordinal;
+            let taken = column.has(row) && column.event != ordinal;
             if !taken {
                 column.put(row, value);
                 column.event = ordinal;

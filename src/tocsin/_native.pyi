@@ -8,11 +8,11 @@ _Values = list[str | bytes]
 _Parts = tuple[
     tuple[int, list[int], _Errors, int],  # rows, offsets, errors, skipped records
     tuple[bytes, bytes, bytes],  # trace, span and parent ids
-    tuple[bytes, bytes, bytes, bytes],  # matrices of u64, u8, i32 and f64: see tocsin.decode.wire
+    bytes,  # columns of u64, f64, i32 and u8: see tocsin.decode.wire
     tuple[list[str], list[str]],  # names, trace states
     tuple[list[str], list[_Values]],  # attribute columns
     tuple[list[int], list[int]],  # event times and flattened lists that occur
-    tuple[int, bytes, bytes, bytes, list[str], list[_Values]],  # resources: rows, matrices, columns
+    tuple[int, bytes, list[str], list[_Values]],  # resources: rows, columns of f64, i32 and u8, names, values
     list[tuple[str, str]],  # scopes
 ]
 
@@ -27,6 +27,7 @@ class Scanner:
         event_cap: int,
         log_events: Sequence[str],
         most_rows: int,
+        most_cells: int,
     ) -> Scanner: ...
     def traces(self, requests: Sequence[bytes]) -> _Parts: ...
     def logs(self, requests: Sequence[bytes]) -> _Parts: ...
@@ -37,8 +38,6 @@ class KeyTable:
     @property
     def rows(self) -> int: ...
     def find(self, keys: NDArray[np.uint64], out: NDArray[np.int32], /) -> None: ...
-    def find_or_insert(
-        self, keys: NDArray[np.uint64], out: NDArray[np.int32], fresh: NDArray[np.uint8], /
-    ) -> None: ...
+    def find_or_insert(self, keys: NDArray[np.uint64], out: NDArray[np.int32], fresh: NDArray[np.uint8], /) -> None: ...
     def keys(self, out: NDArray[np.uint64], /) -> None: ...
     def renumber(self, moved: NDArray[np.int32], /) -> None: ...

@@ -11,7 +11,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from tocsin.decode import schema
-from tocsin.decode.limits import MOST_ROWS, NAME_CAP, TRACE_STATE_CAP
+from tocsin.decode.limits import MOST_CELLS, MOST_ROWS, NAME_CAP, TRACE_STATE_CAP, Footprint, refused
 from tocsin.decode.schema import Parsed
 from tocsin.decode.tabulate import Attributes, Group, Row, Value, columns_of
 from tocsin.errors import DecodeError
@@ -22,6 +22,7 @@ __all__ = ["Decoder"]
 _ABSENT: Value = (ValueKind.ABSENT, float("nan"), None)
 _NAN = float("nan")
 _Item = TypeVar("_Item")
+_GroupsOf = Callable[[bytes], tuple[list[Group], int]]
 _SPAN_KINDS = range(6)
 _STATUS_CODES = range(3)
 
@@ -47,27 +48,43 @@ class Decoder:
         """Decode serialized ExportLogsServiceRequest messages into one set of columns."""
         return self._decoded("logs", requests, self._records_of)
 
-    def _decoded(
-        self, signal: str, requests: Sequence[bytes], groups_of: Callable[[bytes], tuple[list[Group], int]]
-    ) -> Decoded:
-        groups: list[Group] = []
-        offsets = [0]
-        errors: list[DecodeError | None] = []
-        skipped = 0
+    def _decoded(self, signal: str, requests: Sequence[bytes], groups_of: _GroupsOf) -> Decoded:
+        # Lists, so that a request which turns out to be malformed near its end leaves nothing.
+        found: list[tuple[list[Group], int]] = []
+        footprints: list[Footprint | None] = []
+        reasons: list[str | None] = []
+        together = Footprint()
         for request in requests:
-            rows = 0
             try:
-                # A list, so that a request which turns out to be malformed near its end leaves nothing.
-                found, unwanted = groups_of(request)
+                groups, skipped = groups_of(request)
             except (ProtobufDecodeError, _TooManyError) as error:
-                errors.append(DecodeError(f"not an OTLP {signal} request: {error}"))
+                reasons.append(str(error) or type(error).__name__)
+                footprints.append(None)
+                groups, skipped = [], 0
             else:
-                errors.append(None)
-                groups += found
-                skipped += unwanted
-                rows = sum(len(own) for group in found for _, own in group.scopes)
-            offsets.append(offsets[-1] + rows)
-        return Decoded(columns_of(groups, self._projection, skipped), offsets, errors)
+                reasons.append(None)
+                own = _footprint(groups)
+                footprints.append(own)
+                together += own
+            if together.cells > MOST_CELLS:
+                found.clear()  # From here on only sizes are wanted; what there is room for is read again.
+            else:
+                found.append((groups, skipped))
+        if together.cells > MOST_CELLS:
+            no_room = refused(footprints, MOST_CELLS)
+            reasons = [own or other for own, other in zip(reasons, no_room, strict=True)]
+            found = [groups_of(request) if not why else ([], 0) for request, why in zip(requests, reasons, strict=True)]
+        return self._joined(signal, found, reasons)
+
+    def _joined(self, signal: str, found: list[tuple[list[Group], int]], reasons: list[str | None]) -> Decoded:
+        offsets = [0]
+        for groups, _ in found:
+            offsets.append(offsets[-1] + sum(len(own) for group in groups for _, own in group.scopes))
+        columns = columns_of(
+            [group for groups, _ in found for group in groups], self._projection, sum(skipped for _, skipped in found)
+        )
+        errors = [DecodeError(f"OTLP {signal} request refused: {why}") if why else None for why in reasons]
+        return Decoded(columns, offsets, errors)
 
     def _spans_of(self, request: bytes) -> tuple[list[Group], int]:
         left = _Allowance()
@@ -171,6 +188,15 @@ class Decoder:
                 row.event_attributes.setdefault(column, value)
 
 
+def _footprint(groups: Sequence[Group]) -> Footprint:
+    scopes = [rows for group in groups for _, rows in group.scopes]
+    rows = [row for own in scopes for row in own]
+    kinds = ("attributes", "event_attributes", "lists", "event_times")
+    columns = {(kind, name) for row in rows for kind in kinds for name in getattr(row, kind)}
+    of_resources = {name for group in groups for name in group.resource}
+    return Footprint(len(rows), frozenset(columns), len(groups), frozenset(of_resources), len(scopes))
+
+
 class _TooManyError(Exception):
     """The request has more entries of a kind than one request may have."""
 
@@ -185,7 +211,7 @@ class _Counter:
         for entry in entries:
             self._left -= 1
             if self._left < 0:
-                raise _TooManyError("too many resources, scopes or rows in one request")
+                raise _TooManyError("too many resources, scopes or rows in one request: send smaller batches")
             yield entry
 
 
