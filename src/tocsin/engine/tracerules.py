@@ -149,7 +149,10 @@ class TraceRules:
         if metric in (Metric.ERROR_RATE, Metric.SUCCESS_RATE):
             failed = traces.column("root_failed")[slots].astype(np.float64)
             return failed if metric is Metric.ERROR_RATE else 1.0 - failed
-        return np.asarray(traces.column(GROWING[metric])[slots] / leaf.scale)
+        sums = np.asarray(traces.column(GROWING[metric])[slots] / leaf.scale)
+        if GROWING[metric] == "cost":
+            sums[self._unpriced(slots)] = np.nan
+        return sums
 
     def _judge_one(
         self, leaf: Leaf, watch: Watch, slot: int, group: int, value: float, now: int, span: Span | None
