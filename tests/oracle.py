@@ -229,11 +229,11 @@ class Oracle:
             for hits in series.hits.values():
                 said += hits.step(moment)
             return said
-        for group, samples in series.samples.items():
-            if group not in series.alerts and all(sample.time > moment for sample in samples):
-                continue  # not known yet
-            alert = series.alerts.setdefault(group, Alert(rule, group))
+        for group in series.samples:
             found = series.value(group, moment)
+            if group not in series.alerts and not found.samples + found.unpriced:
+                continue  # Choice: a series is known from its first sample that is not late.
+            alert = series.alerts.setdefault(group, Alert(rule, group))
             said += alert.step(Reading(found.low, found.samples + found.unpriced), moment)
         return said
 
@@ -261,11 +261,12 @@ class Oracle:
             hits = series.hits.setdefault(group, Hits(rule, group))
             level = hits.level_of(value)
             if level is not None and level > series.judged.get(trace.id, -1):
-                # One trace is one hit, and another only where it reaches a higher level.
+                # One trace is one hit, that of a higher level once it reaches that.
+                hits.offer(moment, value, further=trace.id not in series.judged)
                 series.judged[trace.id] = level
-                hits.offer(moment, value)
-            elif level is not None:
+            elif level is not None and not trace.settled:
                 hits.grown(value)
+            trace.settled = trace.completed
 
     def _growth(self, series: _Series, moment: int) -> None:
         """Count what traces grew by since the last moment; a trace is one sample, at the time when it grew last."""

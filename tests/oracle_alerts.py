@@ -209,12 +209,17 @@ class Alert:
 
     def _say(self, before: int | None, reading: Reading, moment: int) -> list[Said]:
         levels, notices, now = self.rule.levels, self.notices, self.level
+        # Choice: the peak is the worst value of those that held, from when the condition first did.
+        holding = [state.since for state in self.states if state.since is not None]
+        if not holding and now is None and before is None:
+            notices.peak = math.nan
+        elif holding and (reading.samples or self.rule.no_data is NoData.ALERT):
+            notices.see(reading.value)
         if now is None:
             return [] if before is None else [notices.resolved(levels[before], moment, reading.value)]
         if before is None:
             since = [state.since for state in self.states if state.active and state.since is not None]
             notices.started_at = min(since, default=moment)
-        notices.see(reading.value)
         if before != now:
             known = None if before is None else levels[before]
             return [notices.fired(levels[now], known, moment, reading.value)]
@@ -228,7 +233,7 @@ class Hits:
     def __init__(self, rule: Rule, group: tuple[str, ...]) -> None:
         self.rule = rule
         self.notices = _Notices(rule, group)
-        self.queue: list[tuple[int, float, int]] = []
+        self.queue: list[tuple[int, float, int, bool]] = []
         self.level: int | None = None
         self.last_hit = 0
         self.now = 0
@@ -248,11 +253,14 @@ class Hits:
         ]
         return reached[-1] if reached else None
 
-    def offer(self, time: int, value: Fraction | float | None) -> None:
-        """Queue a sample; it counts when its time comes, or at once where that is past."""
+    def offer(self, time: int, value: Fraction | float | None, *, further: bool = True) -> None:
+        """Queue a sample; it counts when its time comes, or at once where that is past.
+
+        Not `further`: it is a sample that hit before, and reached a higher level since.
+        """
         level = self.level_of(value) if self.rule.window_ns is None else None
         if level is not None and value is not None:
-            self.queue.append((time, float(value), level))
+            self.queue.append((time, float(value), level, further))
 
     def grown(self, value: Fraction | float | None) -> None:
         """Note that what hit has become more since."""
@@ -261,7 +269,7 @@ class Hits:
 
     def dues(self) -> Iterable[int]:
         """The moments at which time alone may change something."""
-        yield from (time for time, _, _ in self.queue)
+        yield from (time for time, *_ in self.queue)
         if self.level is not None:
             yield self.quiet_at
             if self.notices.reminder_due is not None:
@@ -275,21 +283,21 @@ class Hits:
         if self.level is not None and moment >= self.quiet_at:
             said.append(self.notices.resolved(self.rule.levels[self.level], moment, self.notices.peak))
             self.level = None
-        for _, value, level in due:
-            said += self._hit(value, level, moment)
+        for _, value, level, further in due:
+            said += self._hit(value, level, moment, further=further)
         # Choice: without a hit since the last notification there is nothing to remind of.
         if self.level is not None and self.notices.suppressed:
             reminder = self.notices.remind(self.rule.levels[self.level], moment, self.notices.peak)
             said += [reminder] if reminder else []
         return said
 
-    def _hit(self, value: float, level: int, moment: int) -> list[Said]:
+    def _hit(self, value: float, level: int, moment: int, *, further: bool) -> list[Said]:
         before, self.last_hit = self.level, moment
         if before is None:
             self.notices.started_at = moment
         self.notices.see(value)
         if before is not None and level <= before:
-            self.notices.suppressed += 1
+            self.notices.suppressed += further
             return []
         self.level = level
         known = None if before is None else self.rule.levels[before]

@@ -28,6 +28,8 @@ class Trace:
     spans: list[Span] = field(default_factory=list)
     last_clock: int = 0
     completed: bool = False
+    settled: bool = False
+    """It was judged as complete: it grows no more."""
     counted: set[int] = field(default_factory=set)
     """Ids of the LLM spans that are calls of their own."""
 
