@@ -57,6 +57,8 @@ class Ancestry:
         self._silent = _Silent()
         self._responses = _Responses()
         self._twins = Twins()
+        self.sums_wanted = True
+        """Whether any rule is over traces; without one only their roots matter, for when they are complete."""
 
     def extend(self, labels: tuple[str, ...]) -> None:
         """Follow more labels from now on; `labels` begins with those that are followed."""
@@ -89,6 +91,9 @@ class Ancestry:
 
     def contribute(self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32], billed: NDArray[np.bool_]) -> None:
         """Add spans to the sums and extents of their traces; `billed` are those that stand for a paid call."""
+        if not self.sums_wanted:
+            self.traces.add_roots(slots, batch.start, batch.end, batch.failed, batch.parent_id == 0)
+            return
         self.traces.add_numbers(slots, batch.numbers)
         rows = np.flatnonzero((batch.span_class != SpanClass.EVALUATION) & (batch.span_class != SpanClass.DUPLICATE))
         if not len(rows):

@@ -72,6 +72,7 @@ class Engine:
     def _set_leaves(self) -> None:
         self._span_leaves = self._plan.of_scope(Scope.SPAN)
         self._trace_rules.leaves = self._plan.of_scope(Scope.TRACE)
+        self._ancestry.sums_wanted = bool(self._trace_rules.leaves)
         self._watches = [watch for leaf in self._plan.leaves.values() for watch in leaf.watches]
         self._ancestry.traces.follow_numbers(
             [

@@ -35,11 +35,12 @@ class Ring:
     def __init__(self, limit: int) -> None:
         self.limit = max(limit, _START)
         self.written = 0
-        self._size = _START
+        self._size = self.limit
+        # Zeros from the system: they become real memory as they are written.
         self._columns: dict[str, NDArray[Any]] = {
-            "hi": np.zeros(_START, np.uint64),
-            "lo": np.zeros(_START, np.uint64),
-            **{label: np.zeros(_START, np.int32) for label in DRIVERS},
+            "hi": np.zeros(self._size, np.uint64),
+            "lo": np.zeros(self._size, np.uint64),
+            **{label: np.zeros(self._size, np.int32) for label in DRIVERS},
         }
         self._texts: list[str] = []
         self._codes: dict[str, int] = {}
@@ -73,15 +74,10 @@ class Ring:
         return code
 
     def _reserve(self, count: int) -> None:
-        """Grow to the limit while nothing was overwritten; after that the oldest are."""
-        wanted = self.written + count
-        if wanted <= self._size or self._size >= self.limit:
-            if count > self._size:
-                self._resize(1 << int(count).bit_length())
+        """Make room for a batch that is larger than the ring."""
+        if count <= self._size:
             return
-        self._resize(min(max(self._size * 2, 1 << int(wanted).bit_length()), self.limit + count))
-
-    def _resize(self, size: int) -> None:
+        size = 1 << int(count).bit_length()
         oldest = max(0, self.written - self._size)
         held = np.arange(oldest, self.written)
         columns = {}

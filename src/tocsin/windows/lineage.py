@@ -17,6 +17,8 @@ __all__ = ["Lineage"]
 _GENERATION_NS = 60_000_000_000
 _GENERATION_ROWS = 1_000_000
 _MAX_DEPTH = 64
+_FIRST_ROWS = 1 << 16
+"""Of zeros (an empty array of objects is one of None), so they become real memory as they are used."""
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.intp]
@@ -31,9 +33,9 @@ class Lineage:
         self._new = KeyIndex()
         self._split = 0
         self._started = 0
-        self._parent = np.zeros(1024, np.uint64)
-        self._class = np.zeros(1024, np.uint8)
-        self._texts = {label: np.full(1024, None, object) for label in self.labels}
+        self._parent = np.zeros(_FIRST_ROWS, np.uint64)
+        self._class = np.zeros(_FIRST_ROWS, np.uint8)
+        self._texts = {label: np.empty(_FIRST_ROWS, object) for label in self.labels}
         self._nested = _Marks()
         self._calls = _Marks()
 
@@ -64,11 +66,11 @@ class Lineage:
         size = len(self._parent)
         if rows <= size:
             return
-        size = max(1024, 1 << (rows - 1).bit_length())
+        size = max(_FIRST_ROWS, 1 << (rows - 1).bit_length())
         self._parent = np.concatenate([self._parent, np.zeros(size - len(self._parent), np.uint64)])
         self._class = np.concatenate([self._class, np.zeros(size - len(self._class), np.uint8)])
         for label, held in self._texts.items():
-            self._texts[label] = np.concatenate([held, np.full(size - len(held), None, object)])
+            self._texts[label] = np.concatenate([held, np.empty(size - len(held), object)])
 
     def _rotate(self, now: int) -> None:
         if now < self._started + _GENERATION_NS and self._new.rows < _GENERATION_ROWS:
@@ -78,7 +80,7 @@ class Lineage:
         self._texts = {label: held[kept].copy() for label, held in self._texts.items()}
         self._old, self._new = self._new, KeyIndex()
         self._split = self._old.rows
-        self._reserve(max(1024, self._split))
+        self._reserve(max(_FIRST_ROWS, self._split))
         self._started = now
         self._nested.rotate()
         self._calls.rotate()

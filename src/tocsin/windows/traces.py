@@ -20,6 +20,8 @@ from tocsin.windows.index import KeyIndex
 __all__ = ["SUMS", "Contribution", "TraceTimes", "Traces"]
 
 GRID_NS = 100_000_000
+_FIRST_CAPACITY = 1 << 16
+"""Rows to begin with; of zeros, so they become real memory as they are used."""
 _MAX_TEXTS = 8
 """Distinct values of one attribute that a trace remembers."""
 
@@ -77,13 +79,13 @@ class Traces:
         self.labels = tuple(labels)
         self.times = times
         self.limit = limit
-        self.capacity = 256
+        self.capacity = _FIRST_CAPACITY
         self.late_spans = 0
         """Spans that came after their trace was complete."""
         self._index = KeyIndex()
         self._numbers: tuple[str, ...] = ()
         self._columns: dict[str, NDArray[Any]] = {
-            name: np.full(self.capacity, fill, dtype) for name, (dtype, fill) in self._layout().items()
+            name: grown(np.zeros(0, dtype), self.capacity, fill) for name, (dtype, fill) in self._layout().items()
         }
         self._soonest = min(times.grace, times.idle, times.max_age)
         self._failures: dict[int, dict[int, int]] = {}
@@ -169,24 +171,31 @@ class Traces:
         np.maximum.at(columns["end"], slots, spans.end)
         for name, column in spans.sums.items():
             np.add.at(columns[name], slots, column)
-        self._add_roots(slots, spans)
+        self.add_roots(slots, spans.start, spans.end, spans.failed, spans.is_root)
         self._note_failures(slots, spans)
 
-    def _add_roots(self, slots: Slots, spans: Contribution) -> None:
-        """Note root spans; of several (a broken trace) the longest is taken, whichever came first."""
-        roots = np.flatnonzero(spans.is_root)
+    def add_roots(
+        self,
+        slots: Slots,
+        start: NDArray[np.int64],
+        end: NDArray[np.int64],
+        failed: NDArray[np.bool_],
+        is_root: NDArray[np.bool_],
+    ) -> None:
+        """Note which spans ([n]) are roots; of several (a broken trace) the longest is taken, whichever came first."""
+        roots = np.flatnonzero(is_root)
         if not len(roots):
             return
         columns = self._columns
-        length = spans.end[roots] - spans.start[roots]
+        length = end[roots] - start[roots]
         order = np.argsort(length, kind="stable")  # of several in one batch the last write, the longest, stays
         roots, length = roots[order], length[order]
         places = slots[roots]
         held = columns["root_end"][places] - columns["root_start"][places]
         longer = (columns["root_end"][places] == 0) | (length > held)
-        columns["root_start"][places[longer]] = spans.start[roots[longer]]
-        columns["root_end"][places[longer]] = spans.end[roots[longer]]
-        columns["root_failed"][places[spans.failed[roots]]] = True
+        columns["root_start"][places[longer]] = start[roots[longer]]
+        columns["root_end"][places[longer]] = end[roots[longer]]
+        columns["root_failed"][places[failed[roots]]] = True
 
     def _note_failures(self, slots: Slots, spans: Contribution) -> None:
         """Keep calls that failed until a later attempt of the same parent makes them good, whichever came first."""
@@ -347,7 +356,7 @@ class Traces:
         moved = np.full(len(keep), -1, np.int32)
         moved[old] = np.arange(len(old), dtype=np.int32)
         layout = self._layout()
-        self.capacity = max(256, 1 << int(len(old) * 2).bit_length())
+        self.capacity = max(_FIRST_CAPACITY, 1 << int(len(old) * 2).bit_length())
         self._columns = {name: grown(held[old], self.capacity, layout[name][1]) for name, held in self._columns.items()}
         self._index.renumber(moved)
         self._failures = {int(moved[slot]): held for slot, held in self._failures.items() if moved[slot] >= 0}
