@@ -82,9 +82,18 @@ def observe(alert: Alert, level: int, value: float, now: int, *, hits: int) -> l
         now: event time.
         hits: how many samples in this evaluation found the condition holding; 0 where time, not a sample, led to it.
     """
-    changes = elapse(alert, now, value)
+    # An evaluation says what holds at its own instant; what is due by time at that same instant follows it. A rule
+    # without a window has ended by then: a hit says nothing about the time before it.
+    ended = alert.rule.window_ns is None and alert.state is AlertState.FIRING and _ends_at(alert) == now
+    changes = elapse(alert, now if ended else now - 1, value)
     if level < 0:
-        return changes + _cease(alert, value, now)
+        _cease(alert, now)
+    else:
+        changes += _hold(alert, level, value, now, hits)
+    return changes + elapse(alert, now, value)
+
+
+def _hold(alert: Alert, level: int, value: float, now: int, hits: int) -> list[Change]:
     if alert.state is AlertState.INACTIVE:
         alert.state = AlertState.PENDING
         alert.level, alert.started_at, alert.peak = level, now, value
@@ -92,31 +101,32 @@ def observe(alert: Alert, level: int, value: float, now: int, *, hits: int) -> l
     alert.ceased_at = None
     alert.last_hit = now
     alert.peak = worse(alert.rule, alert.peak, value)
+    changes: list[Change] = []
     if alert.state is AlertState.PENDING:
         alert.level = level
-        if now - alert.started_at >= alert.rule.for_ns:
-            changes += _fire(alert, value, now)
-            hits -= 1
-        else:
+        if now - alert.started_at < alert.rule.for_ns:
             return changes
-    alert.suppressed += max(hits, 0)
-    if level != alert.level:
-        changes += _move(alert, level, value, now)
-    if alert.rule.window_ns is None and _quiet_ns(alert.rule) == 0:
-        changes += _resolve(alert, value, now)
+        changes = _fire(alert, value, now)
+    elif level > alert.level or (level < alert.level and alert.rule.window_ns is not None):
+        changes = _move(alert, level, value, now)
+    told = bool(changes and changes[0].notify)
+    alert.suppressed += max(hits - told, 0)
     return changes
 
 
 def elapse(alert: Alert, now: int, value: float) -> list[Change]:
-    """Return what the passing of time up to `now` changes; `value` is the present one, for the record."""
+    """Return what the passing of time up to `now` changes; `value` is the present one, for the record.
+
+    Of several reminders that became due meanwhile only the newest is given.
+    """
     changes: list[Change] = []
     while (at := due(alert)) is not None and at <= now:
         if alert.state is AlertState.PENDING:
             changes += _fire(alert, value, at)
-        elif _ends_at(alert) == at:
+        elif (end := _ends_at(alert)) == at:
             changes += _resolve(alert, value, at)
         else:
-            changes += _remind(alert, value, at)
+            changes += _remind(alert, value, _newest_reminder(alert, at, now if end is None else min(now, end - 1)))
     return changes
 
 
@@ -132,16 +142,22 @@ def due(alert: Alert) -> int | None:
 
 def _ends_at(alert: Alert) -> int | None:
     if alert.rule.window_ns is None:
-        return alert.last_hit + _quiet_ns(alert.rule)
+        return max(alert.last_hit + _quiet_ns(alert.rule), alert.fired_at)
     return None if alert.ceased_at is None else alert.ceased_at + alert.rule.keep_firing_ns
 
 
 def _reminder_at(alert: Alert) -> int | None:
-    if alert.notified_at is None or alert.rule.cooldown_ns == 0:
+    if alert.notified_at is None or alert.rule.cooldown_ns == 0 or not alert.rule.levels[alert.level].notify:
         return None
     if alert.rule.window_ns is None and alert.suppressed == 0 and alert.notified:
         return None
     return max(alert.notified_at + alert.rule.cooldown_ns, alert.fired_at)
+
+
+def _newest_reminder(alert: Alert, at: int, until: int) -> int:
+    """Return when the last of the reminders from `at` to `until` is due; without a window there is no second one."""
+    cooldown = alert.rule.cooldown_ns
+    return at if alert.rule.window_ns is None else at + (until - at) // cooldown * cooldown
 
 
 def _quiet_ns(rule: Rule) -> int:
@@ -151,30 +167,34 @@ def _quiet_ns(rule: Rule) -> int:
 def _fire(alert: Alert, value: float, at: int) -> list[Change]:
     alert.state = AlertState.FIRING
     alert.fired_at = at
-    cooling = alert.notified_at is not None and at < alert.notified_at + alert.rule.cooldown_ns
-    return [_change(alert, Transition.FIRING, value, at, tell=not cooling)]
+    return [_change(alert, Transition.FIRING, value, at, tell=not _is_cooling(alert, at))]
+
+
+def _is_cooling(alert: Alert, at: int) -> bool:
+    return alert.notified_at is not None and at < alert.notified_at + alert.rule.cooldown_ns
 
 
 def _move(alert: Alert, level: int, value: float, now: int) -> list[Change]:
-    """Escalate, which is always told, or de-escalate, which is recorded."""
+    """Escalate, which is told in spite of the cooldown, or de-escalate, which is recorded during it."""
     before, alert.level = alert.level, level
-    return [_change(alert, Transition.FIRING, value, now, tell=level > before, escalated_from=before)]
+    tell = level > before or not _is_cooling(alert, now)
+    return [_change(alert, Transition.FIRING, value, now, tell=tell, escalated_from=before)]
 
 
 def _remind(alert: Alert, value: float, at: int) -> list[Change]:
     return [_change(alert, Transition.REMINDER, value, at, tell=True)]
 
 
-def _cease(alert: Alert, value: float, now: int) -> list[Change]:
-    if alert.rule.window_ns is None:
-        return []
-    if alert.state is AlertState.PENDING:
-        alert.state = AlertState.INACTIVE
-        return []
-    if alert.state is AlertState.FIRING and alert.ceased_at is None:
-        alert.ceased_at = now
-        return elapse(alert, now, value)
-    return []
+def _cease(alert: Alert, now: int) -> None:
+    """Note that the condition does not hold; what follows from that is due by time.
+
+    A rule without a window has hits instead, and they cease by themselves.
+    """
+    if alert.rule.window_ns is not None:
+        if alert.state is AlertState.PENDING:
+            alert.state = AlertState.INACTIVE
+        elif alert.state is AlertState.FIRING and alert.ceased_at is None:
+            alert.ceased_at = now
 
 
 def _resolve(alert: Alert, value: float, at: int) -> list[Change]:
@@ -195,6 +215,7 @@ def _change(
     escalated_from: int | None = None,
 ) -> Change:
     level: Level = alert.rule.levels[alert.level]
+    tell = tell and bool(level.notify)
     change = Change(transition, at, alert.level, value, level.notify if tell else (), alert.suppressed, escalated_from)
     if tell:
         alert.notified_at, alert.notified, alert.suppressed = at, True, 0
