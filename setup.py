@@ -10,4 +10,5 @@ if shutil.which("cargo") is None:
 
     extension.rust_extensions = lambda *_: None
 
-setup()
+# The module keeps to the stable ABI, so one wheel serves every Python from 3.11; one without the module stays pure.
+setup(options={"bdist_wheel": {"py_limited_api": "cp311"}})
