@@ -131,7 +131,7 @@ class Lineage:
         below = self._nested.found(keys)
         repeated[is_call & below] = True
         is_glue = ~is_call & (classes != SpanClass.AGENT) & (classes != SpanClass.TOOL)
-        start = np.flatnonzero((is_call & ~repeated) | (is_glue & below))
+        start = np.flatnonzero(is_call | (is_glue & below))
         self._climb(keys, parents, start, is_call, repeated)
         self._mark_calls(keys, parents, classes, is_call)
         if repeated.any():
