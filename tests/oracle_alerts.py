@@ -91,11 +91,9 @@ class _Notices:
             self.peak = value
 
     def fired(self, level: Level, before: Level | None, moment: int, value: float) -> Said:
-        # Choice: an escalation is told in spite of the cooldown; a de-escalation is only recorded.
-        if before is None:
-            told = bool(level.notify) and not self.cooling(moment)
-        else:
-            told = bool(level.notify) and level.severity.rank > before.severity.rank
+        # Choice: an escalation is told in spite of the cooldown; a de-escalation waits for no end of it.
+        escalated = before is not None and level.severity.rank > before.severity.rank
+        told = bool(level.notify) and (escalated or not self.cooling(moment))
         # Choice: the count that a notification carries is of what came before it.
         said = self._said(Transition.FIRING, level, moment, value, told=told, before=before)
         if told:

@@ -17,7 +17,7 @@ from tocsin.engine import Engine
 from tocsin.engine.config import LimitsConfig
 from tocsin.rules.rule import Rule
 
-__all__ = ["Call", "at", "deliveries", "differences", "play", "play_oracle", "said_of", "story", "tell"]
+__all__ = ["HORIZON", "Call", "at", "deliveries", "differences", "play", "play_oracle", "said_of", "story", "tell"]
 
 HORIZON = EPOCH + 3 * 3600 * SECOND
 """By then everything that a history began has ended, but for reminders."""
@@ -110,8 +110,13 @@ def play_oracle(rules: Sequence[Rule], calls: Sequence[Call]) -> list[Said]:
     return found
 
 
-def differences(rule: Rule, events: Sequence[AlertEvent], expected: Sequence[Said]) -> list[str]:
-    """Return in words how two lists of events differ; times may by two panes (a pane's length and its alignment)."""
+def differences(
+    rule: Rule, events: Sequence[AlertEvent], expected: Sequence[Said], *, in_turn: bool = False
+) -> list[str]:
+    """Return in words how two lists of events differ; times may by two panes (a pane's length and its alignment).
+
+    `in_turn`: several samples may count at one instant, of which the engine judges each; values are not compared then.
+    """
     slack = 2 * pane_of(rule.window_ns) if rule.window_ns else 0
     ours: dict[tuple[str, ...], list[AlertEvent]] = defaultdict(list)
     theirs: dict[tuple[str, ...], list[Said]] = defaultdict(list)
@@ -127,7 +132,10 @@ def differences(rule: Rule, events: Sequence[AlertEvent], expected: Sequence[Sai
             found.append(f"{group}: said {kinds[0]}, not {kinds[1]}")
             continue
         for event, said in zip(mine, other, strict=True):
-            found += [f"{group} {_kind(event)} {said.at - EPOCH}: {text}" for text in _unlike(event, said, slack)]
+            found += [
+                f"{group} {_kind(event)} {said.at - EPOCH}: {text}"
+                for text in _unlike(event, said, slack, in_turn=in_turn)
+            ]
     return found
 
 
@@ -139,7 +147,7 @@ def _kind_said(said: Said) -> tuple[object, ...]:
     return said.transition, said.severity, said.notified, said.escalated_from
 
 
-def _unlike(event: AlertEvent, said: Said, slack: int) -> Iterator[str]:
+def _unlike(event: AlertEvent, said: Said, slack: int, *, in_turn: bool) -> Iterator[str]:
     when = event.evidence.window_to
     if not said.at <= when <= said.at + slack and event.transition is not event.transition.REMINDER:
         yield f"at {when - EPOCH}"
@@ -147,6 +155,8 @@ def _unlike(event: AlertEvent, said: Said, slack: int) -> Iterator[str]:
         yield f"began at {event.started_at - EPOCH}, not {said.started_at - EPOCH}"
     if event.suppressed != said.suppressed and event.rule.window_ns is None:
         yield f"{event.suppressed} suppressed, not {said.suppressed}"
+    if in_turn and event.transition is not event.transition.RESOLVED:
+        return
     if not _same(event.evidence.value, said.value) and event.transition is event.transition.FIRING:
         yield f"value {event.evidence.value}, not {said.value}"
     if not _same(event.peak, said.peak):

@@ -1,0 +1,140 @@
+"""How spans are put into requests, and in which order they come, changes no sum and no alert on one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+from itertools import pairwise
+
+import pytest
+from comparing import HORIZON, Call, at, deliveries, play
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import MINUTE, SECOND, Span, batch_of, histories, rule_of, rules, splits
+
+from tocsin.engine import Engine
+from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
+
+NOW = at(700)
+
+
+def probe(rule: Rule) -> Rule:
+    """Return a rule over the same window that every group without a cost breaks."""
+    level = replace(rule.levels[0], threshold=Decimal(-1))
+    return replace(rule, name="probe", condition=Condition.GTE, levels=(level,), version="1" * 16)
+
+
+def sums(engine: Engine, rule: Rule) -> dict[tuple[str, ...], float]:
+    """Return the present sum of every group, by a rule that is put in force and fires for each at once."""
+    events = engine.replace_rules([rule, probe(rule)], NOW)
+    return {tuple(event.group.values()): event.evidence.value for event in events if event.rule.name == "probe"}
+
+
+def told(rule: Rule, requests: Sequence[Sequence[Span]]) -> Engine:
+    engine = Engine([rule])
+    for request in requests:
+        engine.ingest(batch_of(request), NOW)
+    return engine
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    spans=histories(),
+    metric=st.sampled_from([Metric.COST, Metric.TOKENS, Metric.COUNT]),
+    window=st.sampled_from([11 * MINUTE, 60 * MINUTE]),
+)
+def test_any_order_and_any_requests_give_the_same_sums(
+    data: st.DataObject, spans: list[Span], metric: Metric, window: int
+) -> None:
+    rule = rule_of(metric=metric, window_ns=window, group_by=(("conversation",),), threshold=10**12)
+    shuffled = data.draw(st.permutations(spans))
+    expected: dict[tuple[str, ...], float] = {}
+    for span in spans:
+        if span.span_class.name == "LLM":
+            of_span = {"cost": span.cost_nano, "count": 1}.get(metric.value, span.input_tokens + span.output_tokens)
+            key = (span.labels["conversation"],)
+            expected[key] = expected.get(key, 0) + of_span
+    scale = 10**9 if metric is Metric.COST else 1
+    exact = {group: total / scale for group, total in expected.items()}
+    assert sums(told(rule, data.draw(splits(shuffled))), rule) == exact
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), spans=histories(), rule=rules(monotone=True, timers=False))
+def test_any_order_and_any_requests_fire_the_same_rules(data: st.DataObject, spans: list[Span], rule: Rule) -> None:
+    rule = replace(rule, window_ns=60 * MINUTE)
+    in_order = [Call(NOW, tuple(spans))]
+    shuffled = [Call(NOW, tuple(part)) for part in data.draw(splits(data.draw(st.permutations(spans)))) if part]
+    fired = [
+        {(tuple(event.group.values()), event.transition, event.severity) for event in play([rule], calls)}
+        for calls in (in_order, shuffled)
+    ]
+    assert fired[0] == fired[1]
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), spans=histories(), rule=rules())
+def test_other_requests_and_ticks_give_the_same_event_ids(data: st.DataObject, spans: list[Span], rule: Rule) -> None:
+    first, second = (data.draw(deliveries(spans)) for _ in range(2))
+    ids = [
+        sorted((event.id, event.alert_id, event.transition) for event in play([rule], calls))
+        for calls in (first, second)
+    ]
+    assert ids[0] == ids[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), spans=histories(), rule=rules(windowless=True))
+def test_single_spans_give_the_same_event_ids_in_other_requests(
+    data: st.DataObject, spans: list[Span], rule: Rule
+) -> None:
+    first, second = (data.draw(deliveries(spans)) for _ in range(2))
+    ids = [sorted(event.id for event in play([rule], calls)) for calls in (first, second)]
+    assert ids[0] == ids[1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), spans=histories())
+def test_a_span_that_is_delivered_again_is_counted_once(data: st.DataObject, spans: list[Span]) -> None:
+    rule = rule_of(window_ns=60 * MINUTE, threshold=10**9)
+    again = data.draw(st.lists(st.sampled_from(spans), max_size=5))
+    engine = told(rule, [spans, again] if again else [spans])
+    assert engine.statistics.duplicates == len(again)
+    assert sums(engine, rule) == sums(told(rule, [spans]), rule)
+
+
+def test_a_copy_in_the_same_request_is_counted_once() -> None:
+    engine = told(rule_of(), [[Span(cost_nano=5), Span(cost_nano=5)]])
+    assert (engine.statistics.duplicates, sum(engine.statistics.cost_nano.values())) == (1, 5)
+
+
+def test_events_of_one_request_belong_to_their_own_episodes() -> None:
+    rule = rule_of(threshold=1, window_ns=None, cooldown_ns=60 * SECOND)
+    spans = [Span(at(second), span=second + 1, cost_nano=2 * 10**9) for second in (0, 10, 400)]
+    once = play([rule], [Call(at(400), tuple(spans)), Call(HORIZON)])
+    singly = play([rule], [*(Call(span.time, (span,)) for span in spans), Call(HORIZON)])
+    assert [(event.id, event.alert_id, event.started_at) for event in once] == [
+        (event.id, event.alert_id, event.started_at) for event in singly
+    ]
+    assert len({event.alert_id for event in once}) == 2
+
+
+def test_a_request_that_is_longer_than_the_window_loses_no_span() -> None:
+    rule = rule_of(metric=Metric.COUNT, aggregate=Aggregate.SUM, condition=Condition.GTE, threshold=1, window_ns=SECOND)
+    spans = [Span(at(second), span=second + 1) for second in range(0, 50, 5)]
+    engine = Engine([rule])
+    events = engine.ingest(batch_of(spans), at(50))
+    assert [event.transition.value for event in events].count("firing") == 10
+    assert engine.statistics.late == {rule.key: 0}
+
+
+@pytest.mark.parametrize("pause", [1, 30])
+def test_ticks_between_requests_change_no_event(pause: int) -> None:
+    rule = rule_of(threshold=3, window_ns=60 * SECOND, for_ns=20 * SECOND)
+    spans = [Span(at(second), span=second + 1, cost_nano=10**9) for second in range(0, 100, 10)]
+    plain = [Call(span.time, (span,)) for span in spans] + [Call(HORIZON)]
+    ticking = []
+    for call, following in pairwise(plain):
+        ticks = range(call.now + pause * SECOND, min(following.now, at(200)), pause * SECOND)
+        ticking += [call, *(Call(now) for now in ticks)]
+    assert [event.id for event in play([rule], plain)] == [event.id for event in play([rule], [*ticking, plain[-1]])]
