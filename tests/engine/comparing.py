@@ -155,6 +155,8 @@ def _unlike(event: AlertEvent, said: Said, slack: int, *, in_turn: bool) -> Iter
         yield f"began at {event.started_at - EPOCH}, not {said.started_at - EPOCH}"
     if event.suppressed != said.suppressed and event.rule.window_ns is None:
         yield f"{event.suppressed} suppressed, not {said.suppressed}"
+    if event.transition is event.transition.REMINDER and event.rule.window_ns is not None:
+        return  # one may be due at the very instant of a sample
     if in_turn and event.transition is not event.transition.RESOLVED:
         return
     if not _same(event.evidence.value, said.value) and event.transition is event.transition.FIRING:
