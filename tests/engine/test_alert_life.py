@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from comparing import at, story
@@ -12,7 +13,7 @@ from tocsin.model.batch import CostSource
 from tocsin.rules.rule import Aggregate, Condition, Level, Metric, NoData, Scope, Severity
 
 USD = 10**9
-RATIO = {"metric": Metric.ERROR_RATE, "threshold": "0.5", "window_ns": MINUTE}
+RATIO: dict[str, Any] = {"metric": Metric.ERROR_RATE, "threshold": "0.5", "window_ns": MINUTE}
 
 
 def call(second: float, usd: float = 1, **fields: object) -> Span:
