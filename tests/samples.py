@@ -297,7 +297,11 @@ _WINDOWS = [2 * SECOND, 30 * SECOND, 5 * MINUTE, 10 * MINUTE, 60 * MINUTE]
 _FOR, _KEEP, _COOL = [5 * SECOND, MINUTE], [10 * SECOND, 2 * MINUTE], [MINUTE, 30 * MINUTE]
 # Samples end at 0 of the grid's 8 s; windows at 4 and up to a pane later; the timers of both elsewhere.
 _CALM_WINDOWS = [4 * SECOND, 28 * SECOND, 300 * SECOND, 596 * SECOND]
-_CALM_FOR, _CALM_KEEP, _CALM_COOL = [10 * SECOND, 58 * SECOND], [9 * SECOND, 121 * SECOND], [59 * SECOND, 1803 * SECOND]
+_CALM_FOR, _CALM_KEEP, _CALM_COOL = (
+    [10 * SECOND, 58 * SECOND],
+    [9 * SECOND, 121 * SECOND],
+    [59_300_000_000, 1_803_300_000_000],
+)
 _ONLY_OF_SPANS = (Metric.TIME_TO_FIRST_TOKEN, Metric.UNPRICED_RATIO)
 _GROUPINGS = [
     (), (("conversation",),), (("tenant",), ("environment",)), (("trace",),), (("conversation", "trace"),),

@@ -12,7 +12,7 @@ from oracle_alerts import Said
 from oracle_values import pane_of
 from samples import EPOCH, SECOND, Span, batch_of
 
-from tocsin.alerts.event import AlertEvent
+from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.engine import Engine
 from tocsin.engine.config import LimitsConfig
 from tocsin.rules.rule import Rule
@@ -118,6 +118,10 @@ def differences(
     `in_turn`: several samples may count at one instant, of which the engine judges each; values are not compared then.
     """
     slack = 2 * pane_of(rule.window_ns) if rule.window_ns else 0
+    if rule.window_ns:
+        # Whether one more comes before an alert ends may hang on the length of a pane.
+        events = [event for event in events if event.transition is not Transition.REMINDER]
+        expected = [said for said in expected if said.transition is not Transition.REMINDER]
     ours: dict[tuple[str, ...], list[AlertEvent]] = defaultdict(list)
     theirs: dict[tuple[str, ...], list[Said]] = defaultdict(list)
     for event in events:
@@ -149,17 +153,15 @@ def _kind_said(said: Said) -> tuple[object, ...]:
 
 def _unlike(event: AlertEvent, said: Said, slack: int, *, in_turn: bool) -> Iterator[str]:
     when = event.evidence.window_to
-    if not said.at <= when <= said.at + slack and event.transition is not event.transition.REMINDER:
+    if not said.at <= when <= said.at + slack and event.transition is not Transition.REMINDER:
         yield f"at {when - EPOCH}"
     if not said.started_at <= event.started_at <= said.started_at + slack:
         yield f"began at {event.started_at - EPOCH}, not {said.started_at - EPOCH}"
     if event.suppressed != said.suppressed and event.rule.window_ns is None:
         yield f"{event.suppressed} suppressed, not {said.suppressed}"
-    if event.transition is event.transition.REMINDER and event.rule.window_ns is not None:
-        return  # one may be due at the very instant of a sample
-    if in_turn and event.transition is not event.transition.RESOLVED:
+    if in_turn and event.transition is not Transition.RESOLVED:
         return
-    if not _same(event.evidence.value, said.value) and event.transition is event.transition.FIRING:
+    if not _same(event.evidence.value, said.value) and event.transition is Transition.FIRING:
         yield f"value {event.evidence.value}, not {said.value}"
     if not _same(event.peak, said.peak):
         yield f"peak {event.peak}, not {said.peak}"
