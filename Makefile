@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast check format lint types imports smoke peers bench fuzz clean
+.PHONY: help install run demo test test-fast check format lint types imports native-test smoke peers bench fuzz clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,7 +29,7 @@ test: install  ## all tests that this machine can run
 test-fast: install  ## the tests without the slow ones
 	$(BIN)/python -m pytest -m 'not slow and not peer'
 
-check: format lint types imports  ## what CI runs: format, lint, types, imports, tests with branch coverage, the wheel
+check: format lint types imports native-test  ## what CI runs: format, lint, types, imports, tests with coverage, the wheel
 	$(BIN)/python -m pytest --cov --cov-report=term
 	$(MAKE) smoke
 
@@ -44,6 +44,10 @@ types: install
 
 imports: install
 	$(BIN)/lint-imports
+
+native-test:  ## the Rust module's own tests, where cargo is
+	if command -v cargo >/dev/null; then cd native && cargo test --quiet; \
+	else echo 'no cargo: the Rust module is not tested'; fi
 
 smoke: install  ## build the wheel and use it from outside the source tree
 	$(BIN)/python tests/smoke.py

@@ -116,7 +116,7 @@ class View:
                 return Measured(batch.reasoning_tokens, batch.reasoning_tokens != ABSENT)
             case _:
                 numbers = batch.numbers[attribute or metric.value]
-                return Measured(numbers, ~np.isnan(numbers))
+                return Measured(numbers, np.isfinite(numbers))
 
     def _tokens(self, metric: Metric) -> Measured:
         read, written = self.batch.input_tokens, self.batch.output_tokens

@@ -24,17 +24,26 @@ _EMPTY = np.uint64(0)
 _MULTIPLIER_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MULTIPLIER_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(33)
+_SECRET = np.uint64(hash("what Python's own dictionaries keep from those who choose keys") & 0xFFFF_FFFF_FFFF_FFFF)
 
 
 def mix(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return [n] well-spread keys of pairs of 64-bit numbers; never 0, which marks an empty place."""
-    key = low + high * _MULTIPLIER_2
+    """Return [n] well-spread keys of pairs of 64-bit numbers; never 0, which marks an empty place.
+
+    They differ from process to process, so that nobody can choose ids of which two have one key.
+    """
+    key = _finalized(_finalized(low ^ _SECRET) + high)
+    key[key == _EMPTY] = 1
+    return key
+
+
+def _finalized(key: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return [n] numbers with every bit depending on every bit; `key` is changed in place."""
     key ^= key >> _SHIFT
     key *= _MULTIPLIER_1
     key ^= key >> _SHIFT
     key *= _MULTIPLIER_2
     key ^= key >> _SHIFT
-    key[key == _EMPTY] = 1
     return key
 
 

@@ -276,7 +276,7 @@ class Traces:
             values = numbers.get(name)
             if values is None:
                 continue
-            rows = np.flatnonzero(~np.isnan(values))
+            rows = np.flatnonzero(np.isfinite(values))
             if len(rows):
                 for fold, (ufunc, _) in _FOLDS.items():
                     operand = np.ones(len(rows)) if fold == "count" else values[rows]
