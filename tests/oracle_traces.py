@@ -141,7 +141,8 @@ def value_of_trace(rule: Rule, trace: Trace) -> tuple[bool, Fraction | float | N
                 return True, max(known), 0
             case _:
                 return True, sum(known, Fraction(0)) / len(known), 0
-    total, unpriced = sum(known, Fraction(0)), len(found) - len(known)
+    total = sum(known, Fraction(0))
+    unpriced = sum(span.cost_source is CostSource.UNPRICED for span in used) if rule.metric in _COSTS else 0
     if unpriced and not total and rule.metric in _COSTS:
         # Choice: a trace of which no call has a price is unpriced itself, never 0 USD.
         first = next(span for span in used if span.cost_source is CostSource.UNPRICED)
