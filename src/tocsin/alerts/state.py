@@ -151,7 +151,9 @@ def _reminder_at(alert: Alert) -> int | None:
         return None
     if alert.rule.window_ns is None and alert.suppressed == 0 and alert.notified:
         return None
-    return max(alert.notified_at + alert.rule.cooldown_ns, alert.fired_at)
+    # Without a window there is nothing to remind of before a further hit: one after the cooldown is told at once.
+    since = alert.fired_at if alert.rule.window_ns is not None else max(alert.fired_at, alert.last_hit)
+    return max(alert.notified_at + alert.rule.cooldown_ns, since)
 
 
 def _newest_reminder(alert: Alert, at: int, until: int) -> int:
