@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from comparing import at, story
-from samples import MINUTE, SECOND, Span, batch_of, rule_of
+from samples import EPOCH, MINUTE, SECOND, Span, batch_of, rule_of
 
 from tocsin.engine import Engine
 from tocsin.engine.config import LimitsConfig
@@ -101,3 +101,15 @@ def test_an_absent_series_is_one_that_was_known() -> None:
     rule = rule_of(metric=Metric.COUNT, condition=Condition.ABSENT, window_ns=MINUTE)
     assert story(rule, [call(second) for second in (0, 30, 200)], 210) == ["firing@91", "resolved@200"]
     assert story(rule_of(metric=Metric.COUNT, condition=Condition.ABSENT), [], 600) == []
+
+
+def test_late_spans_do_not_hold_up_the_clock() -> None:
+    engine = Engine([rule_of(threshold=100)])
+    newest = Span(time=EPOCH, trace=1, span=1)
+    engine.ingest(batch_of([newest]), EPOCH)
+    for tick in range(1, 101):
+        now = EPOCH + tick * SECOND // 10
+        late = Span(time=EPOCH - SECOND, trace=2, span=100 + tick)
+        engine.ingest(batch_of([late]), now - SECOND // 100)
+        engine.advance(now)
+    assert engine.time == EPOCH + 10 * SECOND
