@@ -56,7 +56,7 @@ def value(name: str, text: str) -> float:
 def everything_happens() -> None:
     telemetry.started(version="0", decoder="native")
     telemetry.bytes_received(transport="grpc", size=10)
-    telemetry.request_received(transport="grpc", spans=1, records=1)
+    telemetry.requests_received(transport="grpc", requests=1, spans=1, records=1)
     telemetry.request_refused(transport="grpc", reason="malformed")
     telemetry.spans_rejected(reason="order", spans=1)
     telemetry.values_refused(kind="tokens", values=1)

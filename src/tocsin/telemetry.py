@@ -35,8 +35,8 @@ __all__ = [
     "notification_failed",
     "notifications_waiting",
     "read_from",
-    "request_received",
     "request_refused",
+    "requests_received",
     "restart_needed",
     "service_ready",
     "service_stopped",
@@ -291,9 +291,9 @@ def configuration_refused(*, problems: Iterable[str]) -> None:
         _log(logging.ERROR, f"configuration not taken: {problem}")
 
 
-def request_received(*, transport: str, spans: int, records: int) -> None:
-    """A request was decoded, with so many spans and evaluation records."""
-    _requests.labels(transport).inc()
+def requests_received(*, transport: str, requests: int, spans: int, records: int) -> None:
+    """Requests were decoded, with so many spans and evaluation records together."""
+    _requests.labels(transport).inc(requests)
     _received.labels(transport).inc(spans)
     if records:
         _records.labels(transport).inc(records)

@@ -54,7 +54,7 @@ async def test_readyz_says_why_an_edit_is_not_in_force_and_stays_ready(
 
 
 async def test_metrics_come_in_the_format_that_the_scraper_asks_for(client: httpx2.AsyncClient) -> None:
-    telemetry.request_received(transport="grpc", spans=3, records=0)
+    telemetry.requests_received(transport="grpc", requests=1, spans=3, records=0)
     openmetrics = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert openmetrics.headers["content-type"].startswith("application/openmetrics-text")
     assert openmetrics.text.endswith("# EOF\n")

@@ -4,6 +4,7 @@ Requests that arrived together are prepared together. Where that fails in a way 
 prepared alone, so that one request's data can't spoil its neighbours'.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -135,9 +136,7 @@ class Stages:
             for kind, number in normalized.flawed.items():
                 if number:
                     telemetry.values_refused(kind=kind, values=number)
-        for offer, size, error, reasons in zip(offers, sizes.tolist(), decoded.errors, lost, strict=True):
-            if error is None:
-                _count(offer, size, reasons)
+        _count(offers, sizes.tolist(), decoded.errors, lost)
         answers = [error or _receipt(reasons) for error, reasons in zip(decoded.errors, lost, strict=True)]
         return Prepared(batches, tuple(answers))
 
@@ -168,9 +167,26 @@ def _receipt(reasons: Mapping[str, int]) -> Receipt:
     return Receipt(rejected=sum(reasons.values()), reason=listed)
 
 
-def _count(offer: Offer, size: int, reasons: Mapping[str, int]) -> None:
-    traces = offer.signal is Signal.TRACES
-    telemetry.request_received(transport=offer.transport, spans=size if traces else 0, records=0 if traces else size)
+def _count(
+    offers: Sequence[Offer],
+    sizes: Sequence[int],
+    errors: Sequence[TocsinError | None],
+    lost: Sequence[Mapping[str, int]],
+) -> None:
+    """Count what was decoded, once per transport and reason: a counter costs as much as a span."""
+    taken: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for offer, size, error, of_offer in zip(offers, sizes, errors, lost, strict=True):
+        if error is None:
+            taken[offer.transport] += 1
+            rows[offer.transport] += size
+            if of_offer:
+                reasons.update(of_offer)
+    traces = offers[0].signal is Signal.TRACES
+    for transport, requests in taken.items():
+        spans, records = (rows[transport], 0) if traces else (0, rows[transport])
+        telemetry.requests_received(transport=transport, requests=requests, spans=spans, records=records)
     for reason, number in reasons.items():
         telemetry.spans_rejected(reason=reason, spans=number)
 
