@@ -12,7 +12,7 @@ help:  ## what can be made
 
 install: $(STAMP)  ## the environment in .venv, with the native decoder if cargo is there
 
-$(STAMP): pyproject.toml setup.py $(wildcard native/Cargo.toml native/Cargo.lock native/src/*.rs)
+$(STAMP): pyproject.toml setup.py $(wildcard native/Cargo.toml native/src/*.rs)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
 	touch $@

@@ -25,7 +25,7 @@ class LimitsConfig(Settings):
 
     groups: int = Field(default=2_000_000, ge=1)
     """Groups per grouping; further ones share one overflow group."""
-    traces: int = Field(default=250_000, ge=100)
+    traces: int = Field(default=100_000, ge=100)
     """Open traces; past it the ones that were quiet for longest are completed early."""
     waiting: int = Field(default=100_000, ge=0)
     """Spans that wait for a group or filter attribute of their trace; past it the oldest count as without."""

@@ -20,8 +20,8 @@ from tocsin.windows.index import KeyIndex
 __all__ = ["SUMS", "Contribution", "TraceTimes", "Traces"]
 
 GRID_NS = 100_000_000
-_FIRST_CAPACITY = 1 << 16
-"""Rows to begin with; of zeros, so they become real memory as they are used."""
+_MOST_AT_ONCE = 1 << 20
+"""Rows to begin with, at the most."""
 _MAX_TEXTS = 8
 """Distinct values of one attribute that a trace remembers."""
 
@@ -79,7 +79,8 @@ class Traces:
         self.labels = tuple(labels)
         self.times = times
         self.limit = limit
-        self.capacity = _FIRST_CAPACITY
+        # Room for all that can be held, so that nothing is copied while spans wait; zeros become real as they are used.
+        self.capacity = max(256, min(1 << int(4 * limit).bit_length(), _MOST_AT_ONCE))
         self.late_spans = 0
         """Spans that came after their trace was complete."""
         self._index = KeyIndex()
@@ -96,7 +97,8 @@ class Traces:
         """Rows that no trace has any more (of the index, some never had one)."""
         self._agenda = Agenda(GRID_NS)
         self._closed: deque[tuple[int, Slots]] = deque()
-        """When traces were completed, and which."""
+        """When traces were completed, and which; no more of them than may be open."""
+        self._closed_rows = 0
 
     def _layout(self) -> dict[str, tuple[Any, Any]]:
         integers = {"first_seen": 0, "last_seen": 0, "start": 0, "end": 0, "root_start": 0, "root_end": 0}
@@ -318,6 +320,7 @@ class Traces:
         columns["last_seen"][slots] = now
         if len(slots):
             self._closed.append((now, slots))
+            self._closed_rows += len(slots)
         return slots
 
     def _quietest(self, count: int) -> Slots:
@@ -338,8 +341,9 @@ class Traces:
     def _forget(self, now: int) -> None:
         """Drop traces that have been complete for `idle`, once they are most of the table."""
         columns = self._columns
-        while self._closed and self._closed[0][0] + self.times.idle < now:
+        while self._closed and (self._closed[0][0] + self.times.idle < now or self._closed_rows > self.limit):
             _, slots = self._closed.popleft()
+            self._closed_rows -= len(slots)
             columns["held"][slots] = False
             self._dropped += len(slots)
             for slot in slots.tolist() if self._failures else ():
@@ -356,7 +360,7 @@ class Traces:
         moved = np.full(len(keep), -1, np.int32)
         moved[old] = np.arange(len(old), dtype=np.int32)
         layout = self._layout()
-        self.capacity = max(_FIRST_CAPACITY, 1 << int(len(old) * 2).bit_length())
+        self.capacity = max(self.capacity, 1 << int(len(old) * 2).bit_length())
         self._columns = {name: grown(held[old], self.capacity, layout[name][1]) for name, held in self._columns.items()}
         self._index.renumber(moved)
         self._failures = {int(moved[slot]): held for slot, held in self._failures.items() if moved[slot] >= 0}
@@ -365,6 +369,7 @@ class Traces:
         self._agenda.renumber(moved)
         renamed = ((time, moved[slots]) for time, slots in self._closed)
         self._closed = deque((time, slots[slots >= 0]) for time, slots in renamed)
+        self._closed_rows = sum(len(slots) for _, slots in self._closed)
         return moved
 
 
