@@ -57,7 +57,7 @@ async def test_the_log_line_says_it_all_at_the_severitys_level(
     await notifier.send(message_of(event), Attempt(AT))
     record = caplog.records[0]
     assert (record.name, record.levelno) == ("tocsin.alerts", level)
-    assert "runaway-conversation: conversation conv-42 conversation conv-42 spent $27.31" in record.getMessage()
+    assert "runaway-conversation: conversation conv-42 spent $27.31" in record.getMessage()
     assert record.getMessage().endswith("https://jaeger.example/trace/0af7651916cd43dd8448eb211c80319c")
     assert record.__dict__["alert"]["id"] == event.id
 
