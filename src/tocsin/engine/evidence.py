@@ -61,7 +61,7 @@ class Ring:
         return places
 
     def _coded(self, text: TextColumn) -> NDArray[np.int32]:
-        used = text if len(text.values) <= 4 * len(text.code) + 16 else _used(text)
+        used = text if len(text.values) <= 4 * len(text.code) + 16 else text.compacted()
         return np.array([*map(self._code, used.values), -1], np.int32)[used.code]
 
     def _code(self, text: str) -> int:
@@ -98,12 +98,6 @@ class Ring:
     def texts(self, places: NDArray[np.int64], label: str) -> tuple[NDArray[np.int32], list[str]]:
         """Return [n] codes of a label, -1 where absent, and the texts they stand for."""
         return self._columns[label][places % self._size], self._texts
-
-
-def _used(text: TextColumn) -> TextColumn:
-    used, code = np.unique(text.code, return_inverse=True)
-    skip = int(len(used) > 0 and used[0] < 0)
-    return TextColumn((code - skip).astype(np.int32), [text.values[i] for i in used[skip:].tolist()])
 
 
 class SampleLog:

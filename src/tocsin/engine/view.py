@@ -200,7 +200,7 @@ class View:
             return np.zeros(len(self.batch), np.int32)
         columns = [self._first_known(entry) for entry in grouping]
         if len(columns) == 1:
-            text = _compact(columns[0])
+            text = columns[0].compacted()
             return groups.slots_of_texts(text.values)[text.code]
         combined = np.zeros(len(self.batch), np.int64)
         known = np.ones(len(self.batch), np.bool_)
@@ -224,7 +224,7 @@ class View:
         code = np.full(len(self.batch), -1, np.int32)
         values: list[str] = []
         for label in entry:
-            column = _compact(self.text(label))
+            column = self.text(label).compacted()
             fills = (code < 0) & (column.code >= 0)
             if fills.any():
                 code[fills] = column.code[fills] + len(values)
@@ -241,12 +241,3 @@ def label_of(entry: Sequence[str], value: str) -> tuple[str, str]:
     """Return (label, value) of a group's value for a grouping entry; the reverse of `labelled`."""
     label, mark, rest = value.partition("\0")
     return (label, rest) if mark and label in entry else (entry[0], value)
-
-
-def _compact(text: TextColumn) -> TextColumn:
-    """Return the column without values that no row has, so that no group is made for them."""
-    if len(text.values) <= len(text.code):
-        return text
-    used, code = np.unique(text.code, return_inverse=True)
-    skip = int(len(used) > 0 and used[0] < 0)
-    return TextColumn((code - skip).astype(np.int32), [text.values[i] for i in used[skip:].tolist()])

@@ -101,6 +101,14 @@ class TextColumn:
     values: Sequence[str]
     """Distinct values, none of them empty; after `SpanBatch.take` some may be unused."""
 
+    def compacted(self) -> "TextColumn":
+        """Return the column without values that no row has; itself where there can't be many."""
+        if len(self.values) <= len(self.code):
+            return self
+        used, code = np.unique(self.code, return_inverse=True)
+        skip = int(len(used) > 0 and used[0] < 0)
+        return TextColumn((code - skip).astype(np.int32), [self.values[i] for i in used[skip:].tolist()])
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedColumn:
