@@ -7,6 +7,7 @@ TocsinError
   TooLargeError     the sender's request is over the size limit; the same request will fail again
   OverloadedError   a limit is reached; the sender may offer the batch later (.retry_after, seconds)
   DeliveryError     a contact point did not take a notification (.retryable, .retry_after)
+  SnapshotError     a snapshot can't be used; an older one, or the log alone, may do
 ```
 """
 
@@ -15,6 +16,7 @@ __all__ = [
     "DecodeError",
     "DeliveryError",
     "OverloadedError",
+    "SnapshotError",
     "TocsinError",
     "TooLargeError",
 ]
@@ -60,3 +62,7 @@ class DeliveryError(TocsinError):
         super().__init__(message)
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class SnapshotError(TocsinError):
+    """A snapshot is torn, corrupt, or of a version that this program does not read."""

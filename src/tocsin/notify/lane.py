@@ -101,8 +101,8 @@ class Lane:
         self._wake = asyncio.Event()
         self._paused_until = 0.0
         self._draining = False
-        for event, published_ns in shared.store.unfinished(name):
-            self._backlog.add(Pending(event, published_ns, shared.clock.monotonic()))
+        for left in shared.store.unfinished(name):
+            self._backlog.add(Pending(left.event, left.published_ns, shared.clock.monotonic(), left.attempts))
 
     def __len__(self) -> int:
         return len(self._backlog)
@@ -116,7 +116,8 @@ class Lane:
             return
         shared = self._shared
         item = Pending(event, shared.clock.now_ns(), shared.clock.monotonic())
-        shared.store.accepted(self.name, event, item.published_ns)
+        if not shared.store.accepted(self.name, event, item.published_ns):
+            return
         victim = self._backlog.add(item)
         if victim is not None:
             self._gone(victim, "queue_full", f"{shared.limits.queue} events wait already")
@@ -229,8 +230,9 @@ class Lane:
 
     def _delivered(self, item: Pending, attempt: Attempt, answer: Answer, seconds: float) -> None:
         self._backlog.remove(item)
-        self._shared.store.finished(self.name, item.event.id)
-        self._note(item, Outcome.DELIVERED, attempt, seconds, f"{answer.status} {answer.excerpt}".strip())
+        text = f"{answer.status} {answer.excerpt}".strip()
+        self._shared.store.finished(self.name, item.event, Outcome.DELIVERED, text)
+        self._note(item, Outcome.DELIVERED, attempt, seconds, text)
         self._shared.observer.delivered(self.name, seconds, item.event)
         if attempt.number > 1:
             _logger.info("contact point %s: event %s delivered by attempt %d", self.name, item.event.id, attempt.number)
@@ -245,7 +247,7 @@ class Lane:
         self._note(item, Outcome.RETRYING if retry else Outcome.FAILED, attempt, seconds, str(error))
         if not retry:
             self._backlog.remove(item)
-            shared.store.finished(self.name, item.event.id)
+            shared.store.finished(self.name, item.event, Outcome.FAILED, str(error))
             why = "given up after the last of many attempts" if error.retryable else "not taken"
             _logger.error("contact point %s: event %s lost, %s: %s", self.name, item.event.id, why, error)
             if expired:
@@ -267,7 +269,7 @@ class Lane:
 
     def _merge(self) -> None:
         for gone, standing in self._backlog.merge():
-            self._shared.store.finished(self.name, gone.event.id)
+            self._shared.store.finished(self.name, gone.event, Outcome.MERGED, f"merged into {standing.event.id}")
             self._shared.observer.dropped(self.name, gone.event, reason="merged")
             self._note(gone, Outcome.MERGED, None, 0.0, f"merged into {standing.event.id}")
 
@@ -285,7 +287,7 @@ class Lane:
         await old.aclose()
 
     def _gone(self, item: Pending, reason: str, why: str) -> None:
-        self._shared.store.finished(self.name, item.event.id)
+        self._shared.store.finished(self.name, item.event, Outcome.DROPPED, why)
         self._shared.observer.dropped(self.name, item.event, reason=reason)
         self._note(item, Outcome.DROPPED, None, 0.0, reason)
         _logger.error(

@@ -1,0 +1,1 @@
+"""What the engine was given, kept on disk: a log of its inputs, and snapshots of its state. Knows only the model."""

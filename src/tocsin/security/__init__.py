@@ -1,0 +1,1 @@
+"""Who may do what: TLS, tokens and roles, and where a listener may stand without them."""
