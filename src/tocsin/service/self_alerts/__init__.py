@@ -1,0 +1,1 @@
+"""Alerts about Tocsin itself, in project `tocsin`: what is wrong with it is told like everything else that is wrong."""
