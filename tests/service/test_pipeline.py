@@ -28,6 +28,7 @@ class Engine:
     """Remembers what it was given: a border of the pipeline, in place of the rules."""
 
     def __init__(self) -> None:
+        self.time = 0
         self.spans: list[int] = []
         self.sizes: list[int] = []
         self.cost_nano = 0

@@ -5,6 +5,9 @@ scheduled. Requests that arrive meanwhile wait in the inbox and are evaluated to
 evaluation is per batch; after an evaluation they are gathered for some times as long as it took. What is large is
 decoded in a thread (the native decoder lets go of the GIL) and given to the engine in slices, between which
 others are served. Measured in docs/decisions/0018-requests-are-gathered-in-bursts.md.
+
+What the engine is given is given to the log just before, so that it is written while it is evaluated. A request is
+answered, and what it changed is told, when its record is safe, or when it is known that the log can't keep it.
 """
 
 import asyncio
@@ -20,6 +23,8 @@ import numpy as np
 from tocsin import telemetry
 from tocsin.alerts.event import AlertEvent
 from tocsin.errors import OverloadedError, TocsinError
+from tocsin.journal.log import Log
+from tocsin.journal.record import Record
 from tocsin.model.batch import SpanBatch
 from tocsin.receivers.intake import Receipt, Signal
 from tocsin.rules.rule import Rule
@@ -49,6 +54,11 @@ MEMORY_TICKS: Final = 10
 class Evaluates(Protocol):
     """What the pipeline asks of the engine; times are the wall clock in Unix nanoseconds."""
 
+    @property
+    def time(self) -> int:
+        """Event time, Unix nanoseconds."""
+        ...
+
     def ingest(self, batch: SpanBatch, now: int) -> list[AlertEvent]:
         """Count a batch, and return what it changed."""
         ...
@@ -68,6 +78,10 @@ class _Waiting:
     answer: "asyncio.Future[Receipt]"
 
 
+_Kept = asyncio.Future[bool]
+"""Done when a record is safe (True) or known not to be kept (False)."""
+
+
 class Pipeline:
     """An `Intake` that evaluates. One event loop owns it; nothing here may be called from another thread."""
 
@@ -77,6 +91,7 @@ class Pipeline:
         engine: Evaluates,
         publish: Callable[[AlertEvent], None],
         *,
+        log: Log | None = None,
         in_flight_bytes: int = 256 * 1024 * 1024,
         memory_bytes: int = 0,
         clock: Callable[[], int] = time.time_ns,
@@ -87,6 +102,7 @@ class Pipeline:
             stages: decoder, conventions, prices.
             engine: owned by the pipeline from now on.
             publish: told of every alert event; must not block.
+            log: keeps what the engine is given; None: nothing is kept.
             in_flight_bytes: of requests that wait or are being evaluated; past it offers are refused.
             memory_bytes: resident set past which offers are refused; 0: no limit.
             clock: the wall clock, Unix nanoseconds.
@@ -94,6 +110,9 @@ class Pipeline:
         self._stages = stages
         self._engine = engine
         self._publish = publish
+        self._log = log
+        self._kept: _Kept | None = None
+        """Of the last record; None once it is done."""
         self._limit = in_flight_bytes
         self._memory_limit = memory_bytes
         self._clock = clock
@@ -119,7 +138,12 @@ class Pipeline:
         offer = Offer(signal, data, transport, self._clock())
         idle = not self._waiting and not self._turn.locked() and time.perf_counter() >= self._rest_until
         if idle and size <= INLINE_BYTES:
-            return self._evaluate_now(offer)
+            answer = self._evaluate_now(offer)
+            if self._kept is not None:
+                await self._until_kept(size)
+            if isinstance(answer, TocsinError):
+                raise answer
+            return answer
         waiting = _Waiting(offer, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         self._in_flight += size
@@ -137,16 +161,27 @@ class Pipeline:
             finally:
                 self._closed = True
                 ticker.cancel()
-                while self._waiting or self._turn.locked():
+                while self._waiting or self._turn.locked() or self._in_flight:
                     self._wake.set()
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0 if self._waiting else 0.001)
+                await self.settled()
                 consumer.cancel()
 
-    async def swap(self, stages: Stages, rules: Sequence[Rule]) -> None:
-        """Go on with other parts and rules from the next batch; unchanged windows and alerts go on."""
+    async def settled(self) -> None:
+        """Return when all that the engine was given so far is safe (or known not to be kept) and told."""
+        if self._kept is not None:
+            await asyncio.shield(self._kept)
+
+    async def swap(self, stages: Stages, rules: Sequence[Rule], document: bytes = b"") -> None:
+        """Go on with other parts and rules from the next batch; unchanged windows and alerts go on.
+
+        `document` is what the log is given of the rules.
+        """
         async with self._turn:
             self._stages = stages
-            self._announce(self._engine.replace_rules(rules, self._clock()))
+            now = self._clock()
+            self._keep(Record(now, self._engine.time, rules=document))
+            self._tell(self._engine.replace_rules(rules, now))
 
     def limit(self, *, in_flight_bytes: int, memory_bytes: int) -> None:
         """Change the limits."""
@@ -163,7 +198,7 @@ class Pipeline:
         if self._short_of_memory:
             raise OverloadedError("the process is over limits.memory; retry later", reason="memory", retry_after=5.0)
 
-    def _evaluate_now(self, offer: Offer) -> Receipt:
+    def _evaluate_now(self, offer: Offer) -> Answer:
         begun = time.perf_counter()
         prepared = self._stages.prepare((offer,))
         spans = 0
@@ -172,10 +207,14 @@ class Pipeline:
             spans += len(batch)
             failed |= not self._ingest(batch)
         self._evaluated(spans, begun)
-        answer = prepared.answers[0] if not failed else internal()
-        if isinstance(answer, TocsinError):
-            raise answer
-        return answer
+        return prepared.answers[0] if not failed else internal()
+
+    async def _until_kept(self, size: int) -> None:
+        self._in_flight += size
+        try:
+            await self.settled()
+        finally:
+            self._in_flight -= size
 
     def _evaluated(self, spans: int, begun: float) -> None:
         now = time.perf_counter()
@@ -217,20 +256,28 @@ class Pipeline:
         offers = [waiting.offer for waiting in taken]
         size = sum(len(offer.data) for offer in offers)
         begun = time.perf_counter()
+        answers: Sequence[Answer] = ()
         try:
             if size > INLINE_BYTES:
                 prepared = await asyncio.to_thread(self._stages.prepare, offers)
             else:
                 prepared = self._stages.prepare(offers)
             failed = await self._ingest_sliced(prepared)
-            for waiting, answer in zip(taken, prepared.answers, strict=True):
-                _answer(waiting.answer, internal() if failed else answer)
-            spans = sum(map(len, prepared.batches))
-            self._evaluated(spans, begun)
+            answers = [internal()] * len(taken) if failed else prepared.answers
+            self._evaluated(sum(map(len, prepared.batches)), begun)
         finally:
-            self._in_flight -= size
-            for waiting in taken:
-                waiting.answer.cancel()  # of one that has its answer, nothing
+            if self._kept is None or not answers:
+                self._finish(taken, answers, size)
+            else:
+                # The next batch is evaluated while this one is written.
+                self._kept.add_done_callback(lambda _: self._finish(taken, answers, size))
+
+    def _finish(self, taken: Sequence[_Waiting], answers: Sequence[Answer], size: int) -> None:
+        self._in_flight -= size
+        for waiting, answer in zip(taken, answers, strict=False):
+            _answer(waiting.answer, answer)
+        for waiting in taken:
+            waiting.answer.cancel()  # of one that has its answer, nothing
 
     async def _ingest_sliced(self, prepared: Prepared) -> bool:
         """Give the engine what was prepared, and return whether any of it failed."""
@@ -247,13 +294,35 @@ class Pipeline:
         return failed
 
     def _ingest(self, batch: SpanBatch) -> bool:
+        now = self._clock()
+        self._keep(Record(now, self._engine.time, batch))
         try:
-            events = self._engine.ingest(batch, self._clock())
+            events = self._engine.ingest(batch, now)
         except Exception as error:  # noqa: BLE001  # hostile data must not end the service
             telemetry.internal_error(stage="engine", error=error)
             return False
-        self._announce(events)
+        self._tell(events)
         return True
+
+    def _keep(self, record: Record) -> None:
+        """Give the log a record; `_kept` is the last one's future while it is not done."""
+        if self._log is None:
+            return
+        self._kept = kept = self._log.append(record)
+        kept.add_done_callback(self._forget)
+
+    def _forget(self, kept: _Kept) -> None:
+        if self._kept is kept:
+            self._kept = None
+
+    def _tell(self, events: Sequence[AlertEvent]) -> None:
+        """Announce events once the record that caused them, the last, is done; in order, since records are."""
+        if not events:
+            return
+        if self._kept is None:
+            self._announce(events)
+        else:
+            self._kept.add_done_callback(lambda _: self._announce(events))
 
     async def _tick(self) -> None:
         ticks = 0
@@ -262,12 +331,15 @@ class Pipeline:
             ticks += 1
             if ticks % MEMORY_TICKS == 0:
                 self._look_at_memory()
+            now = self._clock()
             try:
-                events = self._engine.advance(self._clock())
+                events = self._engine.advance(now)
             except Exception as error:  # noqa: BLE001  # a rule that fails must not stop time for the others
                 telemetry.internal_error(stage="timer", error=error)
-            else:
-                self._announce(events)
+                continue
+            if events:
+                self._keep(Record(now, self._engine.time))
+                self._tell(events)
 
     def _look_at_memory(self) -> None:
         if not self._memory_limit:
