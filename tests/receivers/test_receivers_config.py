@@ -65,8 +65,13 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ({"tls": {"cert_file": "x"}}, "otlp.grpc.tls: Value error, this version does not serve TLS"),
-        ({"auth": {"tokens": []}}, "otlp.grpc.auth: Value error, this version does not authenticate"),
+        ({"tls": {"cert_file": "x"}}, "otlp.grpc.tls.key_file: Field required"),
+        (
+            {"tls": {"cert_file": "x", "key_file": "y", "min_version": 1.3}},
+            "otlp.grpc.tls: Value error, gRPC's own TLS takes 1.2 and 1.3",
+        ),
+        ({"auth": {"tokens": []}}, "otlp.grpc.auth.tokens: Tuple should have at least 1 item"),
+        ({"endpoint": "0.0.0.0:4317"}, "otlp.grpc: Value error, 0.0.0.0:4317 can be reached from other machines"),
         ({"endpoint": "4317"}, "otlp.grpc.endpoint: Value error, '4317' is no endpoint; write host:port"),
         ({"max_request_size": "1KiB"}, "otlp.grpc.max_request_size: Value error, 1024 bytes is no sensible limit"),
         ({"max_request_size": "4GiB"}, "otlp.grpc.max_request_size: Value error, 4294967296 bytes"),
@@ -97,7 +102,7 @@ async def test_one_of_the_two_may_be_off(only: str) -> None:
 
 
 async def test_an_address_that_others_reach_is_served_with_a_loud_warning(caplog: pytest.LogCaptureFixture) -> None:
-    await run_with({"grpc": {"endpoint": "0.0.0.0:0"}, "http": None}, ByteBudget(2**30))
+    await run_with({"grpc": {"endpoint": "0.0.0.0:0", "allow_unauthenticated": True}, "http": None}, ByteBudget(2**30))
     assert [(record.levelno, "0.0.0.0:0 without TLS" in record.message) for record in caplog.records] == [
         (logging.WARNING, True)
     ]

@@ -17,6 +17,7 @@ from tocsin.receivers.config import GrpcReceiverConfig, HttpReceiverConfig
 from tocsin.rules.compile import default_aggregate
 from tocsin.rules.config import SHORT_NAMES, BlockConfig, LevelConfig, RuleConfig
 from tocsin.rules.rule import Metric, Rule, Scope
+from tocsin.security.config import TlsConfig, TokenConfig
 from tocsin.semconv.table import default_table
 from tocsin.service.config import ApiConfig, Configuration, LogConfig, NetworkConfig, StorageConfig
 from tocsin.service.loading import load, load_text
@@ -33,6 +34,8 @@ TABLES: dict[str, list[type[BaseModel]]] = {
     "Actions": [BlockConfig],
     "Configuration": [Configuration],
     "receivers": [GrpcReceiverConfig, HttpReceiverConfig],
+    "TLS": [TlsConfig],
+    "Tokens": [TokenConfig],
     "api": [ApiConfig],
     "storage": [StorageConfig],
     "trace": [TraceConfig],

@@ -1,13 +1,13 @@
 """What a user writes under `receivers:`."""
 
-import ipaddress
-import re
 from datetime import timedelta
-from typing import Annotated, NamedTuple
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tocsin.model.settings import Duration, Settings, Size
+from tocsin.security.config import AuthConfig, TlsConfig, check_exposure
+from tocsin.security.endpoint import Endpoint, endpoint_of
 
 __all__ = [
     "Endpoint",
@@ -22,65 +22,10 @@ _MIB = 1024 * 1024
 _SMALLEST_REQUEST_LIMIT = 64 * 1024
 # grpcio's channel arguments are C ints.
 _LARGEST_REQUEST_LIMIT = 2**31 - 1
-_ENDPOINT = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\s:\[\]/]+)):(?P<port>\d{1,5})")
-
-
-class Endpoint(NamedTuple):
-    """Where a receiver listens."""
-
-    host: str
-    """A name or an address; IPv6 without its brackets."""
-    port: int
-    """0 lets the system choose."""
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it; of names, only localhost counts as such."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def endpoint_of(text: str) -> Endpoint:
-    """Return the endpoint that a person wrote: `127.0.0.1:4317`, `localhost:0`, `[::1]:4317`.
-
-    Raises:
-        ValueError: it is none; the text says what would be.
-    """
-    found = _ENDPOINT.fullmatch(text.strip())
-    if found is None:
-        raise ValueError(f"{text!r} is no endpoint; write host:port, like 127.0.0.1:4317, 0.0.0.0:4317 or [::1]:4317")
-    port = int(found["port"])
-    if port > 65535:
-        raise ValueError(f"{text!r} has no valid port; ports go from 0 (any free one) to 65535")
-    if found["v6"] is None:
-        return Endpoint(found["host"], port)
-    try:
-        return Endpoint(str(ipaddress.IPv6Address(found["v6"])), port)
-    except ValueError as error:
-        raise ValueError(f"{text!r} has no IPv6 address in its brackets") from error
 
 
 def _checked_endpoint(text: str) -> str:
     return str(endpoint_of(text))
-
-
-def _refuse_tls(_: object) -> None:
-    raise ValueError(
-        "this version does not serve TLS; leave `tls` out and, for senders on other machines, let a proxy or"
-        " collector in front of Tocsin end it"
-    )
-
-
-def _refuse_auth(_: object) -> None:
-    raise ValueError(
-        "this version does not authenticate senders; leave `auth` out and keep the endpoint on 127.0.0.1 or"
-        " behind a proxy that does"
-    )
 
 
 def _checked_limit(size: int) -> int:
@@ -101,28 +46,54 @@ _Wait = Annotated[Duration, AfterValidator(_checked_wait)]
 
 
 class _ListenerConfig(Settings):
+    endpoint: _EndpointText
     max_request_size: _RequestLimit = 64 * _MIB
     """A larger request is refused for good; counted after decompression."""
     read_timeout: _Wait = timedelta(seconds=30)
     """For a request to arrive in full; a sender that is slower is cut off."""
-    tls: Annotated[None, BeforeValidator(_refuse_tls)] = None
-    auth: Annotated[None, BeforeValidator(_refuse_auth)] = None
+    tls: TlsConfig | None = None
+    auth: AuthConfig | None = None
+    """Who may send; None: everybody who reaches it."""
+    allow_unauthenticated: bool = False
+    """Whether everybody may send who reaches it from other machines."""
+
+    @model_validator(mode="after")
+    def _asks_who_is_there(self) -> Self:
+        check_exposure(
+            endpoint_of(self.endpoint),
+            tls=self.tls,
+            tokens="auth with tokens",
+            has_tokens=self.auth is not None,
+            allow_unauthenticated=self.allow_unauthenticated,
+        )
+        return self
 
 
 class GrpcReceiverConfig(_ListenerConfig):
     """OTLP over gRPC, with health and reflection."""
 
     endpoint: _EndpointText = "127.0.0.1:4317"
-    """host:port; beyond 127.0.0.1 anyone who reaches it may send."""
+    """host:port; beyond 127.0.0.1 it asks who is there, or is told to be open."""
     max_concurrent_streams: int = Field(default=128, ge=1, le=65536)
     """Requests that one connection may have open; a client waits with more."""
+    max_connections: int = Field(default=1024, ge=1, le=65536)
+    """Connections open at once; one more is closed at once."""
+
+    @field_validator("tls")
+    @classmethod
+    def _version_that_grpc_can_ask_for(cls, tls: TlsConfig | None) -> TlsConfig | None:
+        if tls is not None and tls.min_version != "1.2":
+            raise ValueError(
+                "gRPC's own TLS takes 1.2 and 1.3 and can't be told to refuse 1.2; leave min_version out here"
+            )
+        return tls
 
 
 class HttpReceiverConfig(_ListenerConfig):
     """OTLP over HTTP: `/v1/traces`, `/v1/logs`, `/v1/metrics`."""
 
     endpoint: _EndpointText = "127.0.0.1:4318"
-    """host:port; beyond 127.0.0.1 anyone who reaches it may send."""
+    """host:port; beyond 127.0.0.1 it asks who is there, or is told to be open."""
     max_connections: int = Field(default=1024, ge=1, le=65536)
     """Connections open at once; one more is answered 503 and closed."""
 
