@@ -151,7 +151,7 @@ async def test_a_request_over_the_limit_after_decompression_is_refused_for_good(
         error = await refused_export(tocsin.grpc, trace_request("x", body=8 * MIB), compression=compression)
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "grpc-status-details-bin" not in dict(error.trailing_metadata() or ())
-        await tocsin.observer.refusal("grpc", "incomplete")
+        await tocsin.observer.refusal("grpc", "too_large_or_left")
         assert tocsin.intake.offers == []
         await export(tocsin.grpc, trace_request("small"))
 

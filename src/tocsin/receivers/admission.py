@@ -1,5 +1,6 @@
 """What both receivers share: the bound on bytes in flight, who counts, and where requests go."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,10 +28,28 @@ class ByteBudget:
     Held by one event loop; not safe between threads.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, check: Callable[[], None] | None = None) -> None:
+        """Make one of which nothing is taken.
+
+        Args:
+            limit: bytes.
+            check: raises OverloadedError while nothing may be taken for another reason, such as memory; it is
+                asked before a byte of a request is read, so it must be cheap.
+        """
         self.limit = limit
         self.held = 0
         """Bytes taken and not yet given back."""
+        self._check = check
+
+    def admit(self) -> None:
+        """Check, before anything of a request is read, that reading it makes sense now.
+
+        Raises:
+            OverloadedError: it would be refused whatever it is.
+        """
+        if self._check is not None:
+            self._check()
+        self.require(1)
 
     def require(self, size: int) -> None:
         """Check, without taking anything, that `size` more bytes would fit.

@@ -32,6 +32,7 @@ __all__ = [
     "REASONS",
     "SHUTTING_DOWN",
     "TIMEOUT",
+    "TOO_LARGE_OR_LEFT",
     "TOO_MANY_CONNECTIONS",
     "UNKNOWN_METHOD",
     "UNKNOWN_PATH",
@@ -126,7 +127,10 @@ _PREPARED: Final = (
     _TOO_LARGE,
 )
 
-REASONS: Final = frozenset(refusal.reason for refusal in _PREPARED) | {"in_flight_bytes"}
+TOO_LARGE_OR_LEFT: Final = "too_large_or_left"
+"""A gRPC call that ended before its message was read: grpcio answers one over the limit itself, and does not
+tell it from a sender that left."""
+REASONS: Final = frozenset(refusal.reason for refusal in _PREPARED) | {"in_flight_bytes", "reading", TOO_LARGE_OR_LEFT}
 """The reasons that receivers give themselves; an `OverloadedError` from the intake brings its own."""
 
 
