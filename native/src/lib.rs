@@ -13,18 +13,21 @@ mod index;
 mod logs;
 mod projection;
 mod scan;
+mod splice;
 mod traces;
 mod value;
 mod wire;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use export::Export;
 use footprint::Claim;
 use projection::{Parts, Projection};
 use scan::Scan;
+use splice::Splice;
 use wire::Malformed;
 
 /// Requests that are smaller than this together are read without giving up the interpreter lock: they take fewer
@@ -158,10 +161,42 @@ fn message(error: &Malformed, request: &[u8]) -> String {
     format!("{} (byte {} of {})", error.what, offset.min(request.len()), request.len())
 }
 
+/// Return how many spans a request has, and the request with their costs added; None where nothing changes.
+///
+/// `costs` are doubles in the machine's own byte order, one a span.
+#[pyfunction]
+#[pyo3(name = "splice")]
+fn splice_costs<'py>(
+    py: Python<'py>,
+    request: PyBackedBytes,
+    costs: PyBackedBytes,
+) -> PyResult<(usize, Option<Bound<'py, PyBytes>>)> {
+    let costs: Vec<f64> =
+        costs.chunks_exact(8).map(|bytes| f64::from_ne_bytes(bytes.try_into().unwrap_or_default())).collect();
+    let request: &[u8] = &request;
+    let work = || Splice::of(request, &costs).map_err(|error| message(&error, request));
+    let long = request.len() >= RELEASE_BYTES;
+    let splice = if long { py.detach(work) } else { work() }.map_err(PyValueError::new_err)?;
+    if splice.is_empty() {
+        return Ok((splice.spans, None));
+    }
+    let changed = PyBytes::new_with(py, splice.size(request), |out| {
+        if long {
+            py.detach(|| splice.write(request, out));
+        } else {
+            splice.write(request, out);
+        }
+        Ok(())
+    })?;
+    Ok((splice.spans, Some(changed)))
+}
+
 #[pymodule]
 mod _native {
     #[pymodule_export]
     use super::index::KeyTable;
+    #[pymodule_export]
+    use super::splice_costs;
     #[pymodule_export]
     use super::Scanner;
 }

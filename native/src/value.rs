@@ -135,7 +135,7 @@ pub fn same(left: &[u8], right: &[u8]) -> bool {
     true
 }
 
-fn varint_size(value: usize) -> usize {
+pub fn varint_size(value: usize) -> usize {
     let bits = usize::BITS - (value | 1).leading_zeros();
     bits.div_ceil(7) as usize
 }

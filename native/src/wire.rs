@@ -44,6 +44,12 @@ impl<'a> Reader<'a> {
         Reader { data, position: 0, level }
     }
 
+    /// Return how many bytes of the message were read.
+    #[inline(always)]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
     #[cold]
     fn malformed<T>(&self, what: &'static str) -> Result<T> {
         Err(Malformed { what, address: self.data.as_ptr() as usize + self.position })

@@ -1,1 +1,4 @@
-"""Passing received OTLP on to the next collector, unchanged or with the cost of each call added."""
+"""What was received goes on to the next collector: unchanged or with its cost, in order, from a queue on disk.
+
+Nothing here ever holds up or fails what Tocsin itself makes of a request.
+"""
