@@ -1,52 +1,31 @@
-"""The application: routes, one module a resource, and what every answer has in common."""
+"""The application: routes, one module a resource, behind the edge that every request goes through."""
 
 from collections.abc import Sequence
 
-from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import APIRouter, FastAPI
+from starlette.types import ASGIApp
 
 from tocsin.api import health, metrics, problems
+from tocsin.api.edge import Edge, Protection
 from tocsin.api.status import Status
 
 __all__ = ["application"]
 
-_HEADERS: Sequence[tuple[bytes, bytes]] = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
 
-
-class _Edge:
-    """Takes the prefix that a proxy left, and adds the headers that an answer does not have itself."""
-
-    def __init__(self, app: ASGIApp, base_path: str) -> None:
-        self._app = app
-        self._base_path = base_path
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                present = {name.lower() for name, _ in message["headers"]}
-                added = [header for header in _HEADERS if header[0] not in present]
-                message["headers"] = [*message["headers"], *added]
-            await send(message)
-
-        scope = {**scope, "root_path": self._base_path}
-        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-def application(status: Status, *, base_path: str = "") -> ASGIApp:
+def application(
+    status: Status,
+    *,
+    base_path: str = "",
+    protection: Protection | None = None,
+    routers: Sequence[APIRouter] = (),
+) -> ASGIApp:
     """Return the ASGI application, which reads `status` at each request.
 
     Args:
         status: written by the service.
         base_path: a prefix that a proxy leaves in front of every route, like `/tocsin`.
+        protection: who may ask; None: whoever reaches it by a name of this machine.
+        routers: further resources. Their routes say by `authorization.requires` which role they need.
     """
     app = FastAPI(
         title="Tocsin",
@@ -54,9 +33,10 @@ def application(status: Status, *, base_path: str = "") -> ASGIApp:
         openapi_url="/api/openapi.json",
         docs_url=None,  # FastAPI's page loads scripts from another host
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat the Host header
     )
     app.state.status = status
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    for router in (health.router, metrics.router, *routers):
+        app.include_router(router)
     problems.install(app)
-    return _Edge(app, base_path)
+    return Edge(app, protection or Protection(), base_path)
