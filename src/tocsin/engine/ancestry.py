@@ -7,6 +7,7 @@ first agent heard of need not be the one above.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = ["Ancestry", "Keys", "keys_of"]
 _OF_A_BRANCH = frozenset({"agent", "prompt_version", "data_source"})
 _RESPONSES = 1 << 18
 _RECENT = 1 << 14
+_TEXTS = 1 << 16
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class Ancestry:
         self._silent = _Silent()
         self._responses = _Responses()
         self._twins = Twins()
+        self._texts_known = _Texts()
         self.sums_wanted = True
         """Whether any rule is over traces; without one only their roots matter, for when they are complete."""
 
@@ -70,7 +73,7 @@ class Ancestry:
     def add(self, batch: SpanBatch, keys: Keys, now: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Learn from spans; return [n] their traces' slots and [n] which repeat a call that another span stands for."""
         slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, now)
-        texts = {label: _objects(batch.labels[label]) for label in self.labels}
+        texts = {label: _objects(batch.labels[label], self._texts_known) for label in self.labels}
         is_span = batch.span_class != SpanClass.EVALUATION
         every = bool(is_span.all())
         for label in self.labels:
@@ -157,11 +160,33 @@ class Ancestry:
         return texts
 
 
-def _objects(text: TextColumn) -> NDArray[np.object_]:
+def _objects(text: TextColumn, known: "_Texts") -> NDArray[np.object_]:
     table = np.empty(len(text.values) + 1, object)
-    table[:-1] = text.values
+    table[:-1] = known.shared(text.values)
     table[-1] = None
     return table[text.code]
+
+
+class _Texts:
+    """One string for equal ones: a decoder makes new ones for every batch, and traces and lineages keep them.
+
+    Without it a hundred thousand spans of one conversation would hold as many copies of its name. The strings of two
+    generations are known; of one that is forgotten and comes again there are two for a while.
+    """
+
+    def __init__(self) -> None:
+        self._new: dict[str, str] = {}
+        self._old: dict[str, str] = {}
+
+    def shared(self, values: Sequence[str]) -> list[str]:
+        """Return the strings that stand for these."""
+        if len(self._new) + len(values) > _TEXTS:
+            self._old, self._new = self._new, {}
+        new, old = self._new, self._old
+        if not old:
+            known = new.setdefault
+            return [known(value, value) for value in values]
+        return [new.get(value) or new.setdefault(value, old.get(value, value)) for value in values]
 
 
 def _filled(column: TextColumn, rows: NDArray[np.intp], texts: NDArray[np.object_]) -> TextColumn:

@@ -1,7 +1,8 @@
 """Spans and their parents: who is above whom in a trace, for inheritance and against counting a call twice.
 
 Spans arrive in any order, children mostly first, so facts are kept for a while (two generations of a minute of event
-time) and questions that only a later span can answer are left as marks on the span id that is awaited.
+time, or of 250,000 spans) and questions that only a later span can answer are left as marks on the span id that is
+awaited. Marks are small and few, and are kept for their two minutes however many spans there are.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from tocsin.windows.index import KeyIndex
 __all__ = ["Lineage"]
 
 _GENERATION_NS = 60_000_000_000
-_GENERATION_ROWS = 1_000_000
+_GENERATION_ROWS = 250_000
+"""Twice these facts are 35 MiB; a hash index of 2 ** 19 places holds them."""
+_GENERATION_MARKS = 1_000_000
 _MAX_DEPTH = 64
 _FIRST_ROWS = 1 << 16
 """Of zeros (an empty array of objects is one of None), so they become real memory as they are used."""
@@ -33,6 +36,7 @@ class Lineage:
         self._new = KeyIndex()
         self._split = 0
         self._started = 0
+        self._marks_started = 0
         self._parent = np.zeros(_FIRST_ROWS, np.uint64)
         self._class = np.zeros(_FIRST_ROWS, np.uint8)
         self._texts = {label: np.empty(_FIRST_ROWS, object) for label in self.labels}
@@ -73,6 +77,11 @@ class Lineage:
             self._texts[label] = np.concatenate([held, np.empty(size - len(held), object)])
 
     def _rotate(self, now: int) -> None:
+        marks = max(len(self._nested), len(self._calls))
+        if now >= self._marks_started + _GENERATION_NS or marks >= _GENERATION_MARKS:
+            self._nested.rotate()
+            self._calls.rotate()
+            self._marks_started = now
         if now < self._started + _GENERATION_NS and self._new.rows < _GENERATION_ROWS:
             return
         kept = slice(self._split, self._split + self._new.rows)
@@ -82,8 +91,6 @@ class Lineage:
         self._split = self._old.rows
         self._reserve(max(_FIRST_ROWS, self._split))
         self._started = now
-        self._nested.rotate()
-        self._calls.rotate()
 
     def _find(self, keys: Keys) -> Rows:
         """Return [n] rows of facts, -1 where a span is not known."""
@@ -194,6 +201,9 @@ class _Marks:
     def __init__(self) -> None:
         self._old = KeyIndex()
         self._new = KeyIndex()
+
+    def __len__(self) -> int:
+        return len(self._new)
 
     def rotate(self) -> None:
         self._old, self._new = self._new, KeyIndex()
