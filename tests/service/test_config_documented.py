@@ -11,16 +11,21 @@ from pydantic import BaseModel, TypeAdapter
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from tocsin.api.config import ApiConfig
 from tocsin.cli.check import check
 from tocsin.engine.config import LimitsConfig, TraceConfig
+from tocsin.forward.config import ForwardConfig, ForwardTlsConfig, OtlpForwardConfig, QueueConfig, RetryConfig
+from tocsin.journal.config import JournalConfig
 from tocsin.receivers.config import GrpcReceiverConfig, HttpReceiverConfig
 from tocsin.rules.compile import default_aggregate
 from tocsin.rules.config import SHORT_NAMES, BlockConfig, LevelConfig, RuleConfig
 from tocsin.rules.rule import Metric, Rule, Scope
 from tocsin.security.config import TlsConfig, TokenConfig
 from tocsin.semconv.table import default_table
-from tocsin.service.config import ApiConfig, Configuration, LogConfig, NetworkConfig, StorageConfig
+from tocsin.service.config import Configuration, LogConfig, NetworkConfig
 from tocsin.service.loading import load, load_text
+from tocsin.service.self_alerts.config import SelfAlertsConfig
+from tocsin.storage.config import StorageConfig
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "rules.md").read_text()
@@ -37,7 +42,10 @@ TABLES: dict[str, list[type[BaseModel]]] = {
     "TLS": [TlsConfig],
     "Tokens": [TokenConfig],
     "api": [ApiConfig],
+    "journal": [JournalConfig],
     "storage": [StorageConfig],
+    "forward": [ForwardConfig, OtlpForwardConfig, ForwardTlsConfig, QueueConfig, RetryConfig],
+    "self_alerts": [SelfAlertsConfig],
     "trace": [TraceConfig],
     "limits": [LimitsConfig],
     "network": [NetworkConfig],

@@ -1,83 +1,43 @@
 """The configuration file's model, composed of the models of the packages that it configures."""
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from tocsin.api.config import ApiConfig
 from tocsin.engine.config import LimitsConfig, TraceConfig
+from tocsin.forward.config import ForwardConfig
+from tocsin.journal.config import JournalConfig
 from tocsin.model.settings import Settings
 from tocsin.notify.kinds import AnyContact
 from tocsin.pricing.config import PricesConfig
-from tocsin.receivers.config import ReceiversConfig, endpoint_of
+from tocsin.receivers.config import ReceiversConfig
 from tocsin.rules.config import RuleConfig
 from tocsin.rules.rule import Sampling
 from tocsin.semconv.config import AttributesConfig
+from tocsin.service.self_alerts.config import SelfAlertsConfig
+from tocsin.storage.config import StorageConfig
 
 __all__ = [
-    "ApiConfig",
     "Configuration",
     "LogConfig",
     "NetworkConfig",
-    "StorageConfig",
     "needs_restart",
 ]
 
-_NEEDS_RESTART = ("receivers", "api", "storage")
+_NEEDS_RESTART = ("receivers", "api", "journal", "storage", "forward")
 """Sections whose sockets and files are opened once."""
-
-
-def _endpoint(text: str) -> str:
-    return str(endpoint_of(text))
-
-
-def _base_path(text: str) -> str:
-    if not re.fullmatch(r"(/[\w.~-]+)*/?", text):
-        raise ValueError(f"{text[:80]!r} is no path; write one that begins with '/', like /tocsin")
-    return text.rstrip("/")
-
-
-def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError("should be a URL that begins with http:// or https://")
-    return text
 
 
 def _trace_url(text: str) -> str:
     if "{trace_id}" not in text:
         raise ValueError("should contain {trace_id}, like https://jaeger.example/trace/{trace_id}")
-    return _url(text)
-
-
-class ApiConfig(Settings):
-    """Where the API, the metrics and the health checks listen."""
-
-    later: ClassVar[Mapping[str, str]] = {
-        "tls": "put a proxy that terminates TLS in front",
-        "tokens": "let it listen on 127.0.0.1 only",
-    }
-
-    endpoint: Annotated[str, AfterValidator(_endpoint)] = "127.0.0.1:8417"
-    base_path: Annotated[str, AfterValidator(_base_path)] = ""
-    """Put before every route, where a proxy serves several things under one name."""
-    public_url: Annotated[str, AfterValidator(_url)] | None = None
-    """How people reach it: the beginning of links in notifications."""
-
-
-class StorageConfig(Settings):
-    """What is kept on disk."""
-
-    later: ClassVar[Mapping[str, str]] = {
-        "url": "use 'directory'",
-        "retention": "leave it out: nothing is recorded yet",
-    }
-
-    directory: Path = Path("data")
-    """Relative to the working directory."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError("should be a URL that begins with http:// or https://")
+    return text
 
 
 class NetworkConfig(Settings):
@@ -98,8 +58,6 @@ class Configuration(Settings):
     """A whole configuration file; docs/rules.md explains every field."""
 
     later: ClassVar[Mapping[str, str]] = {
-        "forward": "let the sender or a collector export to both",
-        "journal": "leave it out: windows begin empty after a restart",
         "routes": "name contact points under each rule's 'notify'",
         "templates": "write the rules out",
         "sql": "use metric, aggregate, window, condition and threshold",
@@ -109,7 +67,10 @@ class Configuration(Settings):
 
     receivers: ReceiversConfig = ReceiversConfig()
     api: ApiConfig = ApiConfig()
+    journal: JournalConfig = JournalConfig()
     storage: StorageConfig = StorageConfig()
+    forward: ForwardConfig = ForwardConfig()
+    self_alerts: SelfAlertsConfig = SelfAlertsConfig()
     trace_url: Annotated[str, AfterValidator(_trace_url)] | None = None
     contact_points: dict[str, AnyContact] = Field(default_factory=dict)
     prices: PricesConfig = PricesConfig()
