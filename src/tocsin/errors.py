@@ -7,12 +7,14 @@ TocsinError
   TooLargeError     the sender's request is over the size limit; the same request will fail again
   OverloadedError   a limit is reached; the sender may offer the batch later (.retry_after, seconds)
   DeliveryError     a contact point did not take a notification (.retryable, .retry_after)
+  CorruptError      bytes on disk are not what was written; they are left out, and reported
   SnapshotError     a snapshot can't be used; an older one, or the log alone, may do
 ```
 """
 
 __all__ = [
     "ConfigError",
+    "CorruptError",
     "DecodeError",
     "DeliveryError",
     "OverloadedError",
@@ -62,6 +64,10 @@ class DeliveryError(TocsinError):
         super().__init__(message)
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class CorruptError(TocsinError):
+    """Bytes that were read back are not those that were written."""
 
 
 class SnapshotError(TocsinError):
