@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks import report
-from benchmarks.load import detection, many_rules, memory, reload, start, steady, whole_path
+from benchmarks.load import detection, durability, many_rules, memory, reload, start, steady, whole_path
 from benchmarks.outcome import Effort, NotRunError, Outcome
 
 __all__ = ["BENCHMARKS", "main"]
@@ -40,6 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "memory": memory.run,
     "start": start.run,
     "steady": steady.run,
+    "durability": durability.run,
     "reload": reload.run,
 }
 
