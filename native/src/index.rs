@@ -149,6 +149,20 @@ impl KeyTable {
         Ok(())
     }
 
+    /// Write the keys of the first `out.len()` rows to `out`, each at its row; 0 where no key has a row.
+    fn keys_by_row(&self, py: Python<'_>, out: PyBuffer<u64>) -> PyResult<()> {
+        let Some(out) = out.as_mut_slice(py) else { return Err(sizes_differ()) };
+        for place in out {
+            place.set(0);
+        }
+        for (key, row) in self.keys.iter().zip(&self.values).filter(|(key, _)| **key != 0) {
+            if let Some(place) = out.get(*row as usize) {
+                place.set(*key);
+            }
+        }
+        Ok(())
+    }
+
     /// Give every key the row `moved[its row]`, forgetting those where it is negative; rows go on after the last.
     fn renumber(&mut self, py: Python<'_>, moved: PyBuffer<i32>) -> PyResult<()> {
         let Some(moved) = moved.as_slice(py) else { return Err(sizes_differ()) };

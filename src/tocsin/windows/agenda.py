@@ -10,6 +10,9 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
+
 __all__ = ["Agenda"]
 
 Slots = NDArray[np.int32]
@@ -61,3 +64,27 @@ class Agenda:
         for notes in self._notes.values():
             renamed = moved[np.concatenate(notes)]
             notes[:] = [renamed[renamed >= 0]]
+
+    def freeze(self) -> Frozen:
+        """Return the agenda's state; arrays of slots are never changed."""
+        notes = [(at, slots.copy()) for at, slots in self._notes.items()]
+
+        def state() -> State:
+            # What is noted for one time is taken as one, each slot once.
+            joined = [np.unique(np.concatenate(slots)) for _, slots in notes]
+            return {
+                "times": np.array([at for at, _ in notes], np.int64),
+                "counts": np.array([len(slots) for slots in joined], np.int64),
+                "slots": np.concatenate(joined) if joined else np.zeros(0, np.int32),
+            }
+
+        return state
+
+    def thaw(self, section: Section, slots_below: int) -> None:
+        """Take the notes of a state."""
+        times = section.array("times", np.int64).tolist()
+        ends = np.cumsum(section.array("counts", np.int64, len(times), least=0, below=1 << 31))
+        slots = section.array("slots", np.int32, int(ends[-1]) if times else 0, least=0, below=slots_below)
+        parts = np.split(slots, ends[:-1]) if times else []
+        self._notes = {at: [part.copy()] for at, part in zip(times, parts, strict=True)}
+        self._times = sorted(self._notes)  # which is a heap

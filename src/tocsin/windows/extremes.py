@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
-from tocsin.windows.panes import Panes, merge_tail, runs_of
+from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["Extremes", "LastValues"]
@@ -18,6 +20,8 @@ Slots = NDArray[np.int32]
 Array = NDArray[Any]
 _Chunk = tuple[Slots, NDArray[np.int64], NDArray[np.float64]]
 """Slots, their samples, their extreme."""
+_COUNTED: Layout = {"slots": (np.int32, ()), "count": (np.int64, ())}
+_EXTREMES: Layout = {**_COUNTED, "extreme": (np.float64, ())}
 
 
 class Extremes:
@@ -92,6 +96,22 @@ class Extremes:
         """Return [n] zeros: a sample here always has a value."""
         return np.zeros(len(slots), np.int64)
 
+    def freeze(self, used: int) -> Frozen:
+        """Return the state of the first `used` slots, all that were ever given out."""
+        count, extreme = self._count[:used].copy(), self._extreme[:used].copy()
+        panes = self.panes.freeze(_EXTREMES, lambda chunk: chunk)
+
+        def state() -> State:
+            return {"count": packed(count), "extreme": extreme, "panes": panes()}
+
+        return state
+
+    def thaw(self, section: Section, used: int) -> None:
+        """Take the state of `used` slots."""
+        self._count[:used] = section.array("count", np.int64, used)
+        self._extreme[:used] = section.array("extreme", np.float64, used)
+        self.panes.thaw(section.part("panes"), _EXTREMES, used, lambda columns: (columns[0], columns[1], columns[2]))
+
     def extreme(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] extremes in raw units; NaN where there are no samples."""
         return np.where(self._count[slots] > 0, self._extreme[slots], np.nan)
@@ -151,6 +171,27 @@ class LastValues:
     def unpriced(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] zeros: a sample here always has a value."""
         return np.zeros(len(slots), np.int64)
+
+    def freeze(self, used: int) -> Frozen:
+        """Return the state of the first `used` slots, all that were ever given out."""
+        held = {
+            "count": self._count[:used].copy(),
+            "time": self._time[:used].copy(),
+            "value": self._value[:used].copy(),
+        }
+        panes = self.panes.freeze(_COUNTED, lambda chunk: chunk)
+
+        def state() -> State:
+            return {name: packed(column) for name, column in held.items()} | {"panes": panes()}
+
+        return state
+
+    def thaw(self, section: Section, used: int) -> None:
+        """Take the state of `used` slots."""
+        self._count[:used] = section.array("count", np.int64, used)
+        self._time[:used] = section.array("time", np.int64, used)
+        self._value[:used] = section.array("value", np.float64, used)
+        self.panes.thaw(section.part("panes"), _COUNTED, used, lambda columns: (columns[0], columns[1]))
 
     def last(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] last values in raw units; NaN where there are no samples."""

@@ -4,10 +4,14 @@ Slots are reused: a group whose samples have all left every window is forgotten,
 active. Past the limit new groups share one overflow slot, which says so in its key.
 """
 
+import heapq
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 
 __all__ = ["OVERFLOW", "Groups", "Key", "grown"]
 
@@ -46,6 +50,7 @@ class Groups:
         self._slots: dict[Key | str, int] = {}
         self._overflow: int | None = None
         self._free: list[int] = []
+        """A heap: which slot a group gets must not hang on when others were forgotten."""
         self._next = 0
 
     def __len__(self) -> int:
@@ -87,7 +92,7 @@ class Groups:
 
     def _take(self, key: Key) -> int:
         if self._free:
-            slot = self._free.pop()
+            slot = heapq.heappop(self._free)
         else:
             slot = self._next
             self._next += 1
@@ -124,5 +129,53 @@ class Groups:
                 self._overflow = None
             self.keys[slot] = None
             self.last_time[slot] = _NEVER
-            self._free.append(slot)
+            heapq.heappush(self._free, slot)
         return np.array(idle, np.int64)
+
+    @property
+    def used(self) -> int:
+        """How many slots were ever given out; they are the first ones."""
+        return self._next
+
+    def freeze(self) -> Frozen:
+        """Return the groups' state."""
+        keys, times, free = self.keys[: self._next], self.last_time[: self._next].copy(), self._free.copy()
+        overflowed, overflow = self.overflowed, self._overflow
+
+        def state() -> State:
+            return {
+                "used": len(keys),
+                "texts": [text for key in keys if key is not None for text in key],
+                "last_time": packed(times),
+                "free": np.array(free, np.int64),
+                "overflow": overflow,
+                "overflowed": overflowed,
+            }
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the groups of a state."""
+        self._next = section.integer("used", most=1 << 31)
+        while self.capacity < self._next:
+            self._grow()
+        self.last_time[: self._next] = section.array("last_time", np.int64, self._next)
+        free = section.array("free", np.int64, least=0, below=self._next)
+        taken = np.ones(self._next, np.bool_)
+        taken[free] = False
+        slots = taken.nonzero()[0].tolist()
+        if len(slots) + len(free) != self._next:
+            raise section.unfit("has a free slot twice")
+        self._free = free.tolist()
+        heapq.heapify(self._free)
+        texts = section.texts("texts", len(slots) * self.width)
+        keys: list[Key] = list(zip(*[iter(texts)] * self.width, strict=True)) if self.width else [()] * len(slots)
+        for slot, key in zip(slots, keys, strict=True):
+            self.keys[slot] = key
+        self._slots = dict(zip(texts if self.width == 1 else keys, slots, strict=True))
+        if len(self._slots) != len(slots):
+            raise section.unfit("has a group twice")
+        self._overflow = section.optional("overflow")
+        if self._overflow is not None and self._overflow not in self._slots.values():
+            raise section.unfit("has an overflow group that is no group")
+        self.overflowed = section.integer("overflowed")

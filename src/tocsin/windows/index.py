@@ -8,33 +8,87 @@ number of keys, and at a load of at most one half a few rounds are enough. Keys 
 MurmurHash3, Appleby 2011), so ids that are not random (a counter, a time) do not cluster.
 """
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tocsin.model.sections import Section
 
 try:
     from tocsin._native import KeyTable
 except ImportError:  # built without cargo: tocsin.decode says so once
     KeyTable = None  # type: ignore[assignment,misc]  # the absence of the class
 
-__all__ = ["KeyIndex", "NativeIndex", "NumpyIndex", "mix"]
+__all__ = ["KeyIndex", "NativeIndex", "NumpyIndex", "Secret", "keys_of_texts", "mix", "thawed_index"]
 
 _EMPTY = np.uint64(0)
 _MULTIPLIER_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MULTIPLIER_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(33)
-_SECRET = np.uint64(hash("what Python's own dictionaries keep from those who choose keys") & 0xFFFF_FFFF_FFFF_FFFF)
+_TEXTS_AT_ONCE = 1024
 
 
-def mix(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Return [n] well-spread keys of pairs of 64-bit numbers; never 0, which marks an empty place.
+class Secret:
+    """What nobody outside knows, so that nobody can choose ids of which two have one key.
 
-    They differ from process to process, so that nobody can choose ids of which two have one key.
+    A new one is the process's own, drawn by the interpreter. It belongs to the keys that were made with it: where they
+    are kept, it is kept beside them.
     """
-    key = _finalized(_finalized(low ^ _SECRET) + high)
+
+    __slots__ = ("_coefficients", "value")
+
+    def __init__(self) -> None:
+        self.keep(hash("what Python's own dictionaries keep from those who choose keys") & 0xFFFF_FFFF_FFFF_FFFF)
+
+    def keep(self, value: int) -> None:
+        """Take the 64 bits that other keys were made with."""
+        self.value = np.uint64(value)
+        self._coefficients = np.zeros(0, np.uint64)
+
+    def coefficients(self, size: int) -> NDArray[np.uint64]:
+        """Return [size or more] odd numbers that follow from the secret."""
+        if len(self._coefficients) < size:
+            size = 1 << max(size - 1, 127).bit_length()
+            self._coefficients = _finalized(_finalized(np.arange(1, size + 1, dtype=np.uint64)) ^ self.value) | _ONE
+        return self._coefficients
+
+
+_ONE = np.uint64(1)
+_OF_THE_PROCESS = Secret()
+
+
+def mix(high: NDArray[np.uint64], low: NDArray[np.uint64], secret: Secret = _OF_THE_PROCESS) -> NDArray[np.uint64]:
+    """Return [n] well-spread keys of pairs of 64-bit numbers; never 0, which marks an empty place."""
+    key = _finalized(_finalized(low ^ secret.value) + high)
     key[key == _EMPTY] = 1
     return key
+
+
+def keys_of_texts(texts: Sequence[str], secret: Secret) -> NDArray[np.uint64]:
+    """Return [n] keys of texts, as `mix` makes them of numbers.
+
+    The characters are summed up, each times a secret number of its place: of two texts nobody can tell whether they
+    have one sum (Carter, Wegman, "Universal classes of hash functions", JCSS 18, 1979).
+    """
+    parts = [texts[at : at + _TEXTS_AT_ONCE] for at in range(0, len(texts), _TEXTS_AT_ONCE)]
+    sums = [_sums_of(part, secret) for part in parts]
+    whole = np.concatenate(sums) if sums else np.zeros(0, np.uint64)
+    lengths = np.fromiter(map(len, texts), np.uint64, len(texts))
+    return mix(lengths, whole, secret)
+
+
+def _sums_of(texts: Sequence[str], secret: Secret) -> NDArray[np.uint64]:
+    characters = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    ends = np.cumsum(lengths)
+    begins = ends - lengths
+    places = np.arange(len(characters)) - np.repeat(begins, lengths)
+    running = np.zeros(len(characters) + 1, np.uint64)
+    coefficients = secret.coefficients(int(lengths.max(initial=0)))
+    np.cumsum(characters.astype(np.uint64) * coefficients[places], out=running[1:])
+    return running[ends] - running[begins]
 
 
 def _finalized(key: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -58,7 +112,7 @@ class NumpyIndex:
 
     def _allocate(self, places: int) -> None:
         self._keys = np.zeros(places, np.uint64)
-        self._values = np.empty(places, np.int32)
+        self._values = np.full(places, -1, np.int32)  # a key without a row yet is none to `freeze`
         self._mask = np.uint64(places - 1)
 
     def __len__(self) -> int:
@@ -68,6 +122,21 @@ class NumpyIndex:
     def keys(self) -> NDArray[np.uint64]:
         """Return all keys, in no order."""
         return self._keys[self._keys != _EMPTY]
+
+    def freeze(self) -> Callable[[], NDArray[np.uint64]]:
+        """Return what gives [rows] the key of each row given out up to now, also after more were inserted.
+
+        Not after `renumber`, and where every row has a key.
+        """
+        rows, keys, values = self.rows, self._keys, self._values
+
+        def in_order() -> NDArray[np.uint64]:
+            out = np.zeros(rows, np.uint64)
+            held = np.flatnonzero((values >= 0) & (values < rows))
+            out[values[held]] = keys[held]
+            return out
+
+        return in_order
 
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return [n] the row of each key, -1 where it is not there."""
@@ -176,6 +245,20 @@ class NativeIndex:
         self._table.keys(out)
         return out
 
+    def freeze(self) -> Callable[[], NDArray[np.uint64]]:
+        """Return what gives [rows] the key of each row given out up to now, also after more were inserted.
+
+        Not after `renumber`, and where every row has a key.
+        """
+        table, rows = self._table, self._table.rows
+
+        def in_order() -> NDArray[np.uint64]:
+            out = np.empty(rows, np.uint64)
+            table.keys_by_row(out)
+            return out
+
+        return in_order
+
     def find(self, keys: NDArray[np.uint64]) -> NDArray[np.int32]:
         """Return [n] the row of each key, -1 where it is not there."""
         out = np.empty(len(keys), np.int32)
@@ -195,3 +278,17 @@ class NativeIndex:
 
 
 KeyIndex = NumpyIndex if TYPE_CHECKING or KeyTable is None else NativeIndex
+
+
+def thawed_index(section: Section, name: str, size: int | None = None) -> NumpyIndex | NativeIndex:
+    """Return a KeyIndex with the keys that its `freeze` gave ([rows])."""
+    keys = section.array(name, np.uint64)
+    index = KeyIndex(max(1024, 2 * len(keys)))
+    if size is not None and len(keys) != size:
+        raise section.unfit(f"has {len(keys)} {name!r} where {size} are due")
+    if (keys == _EMPTY).any():
+        raise section.unfit(f"has {name!r} without a value")
+    _, fresh = index.find_or_insert(keys)
+    if not fresh.all():
+        raise section.unfit(f"has {name!r} twice")
+    return index

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.model.batch import SpanClass
-from tocsin.windows.index import KeyIndex
+from tocsin.model.sections import Section, coded, packed
+from tocsin.model.state import Frozen, State
+from tocsin.windows.index import KeyIndex, thawed_index
 
 __all__ = ["Lineage"]
 
@@ -42,6 +44,8 @@ class Lineage:
         self._texts = {label: np.empty(_FIRST_ROWS, object) for label in self.labels}
         self._nested = _Marks()
         self._calls = _Marks()
+        self._is_shared = False
+        """Whether a frozen state reads parents and texts of the rows that were there."""
 
     def extend(self, labels: Sequence[str]) -> None:
         """Remember more labels from now on."""
@@ -58,7 +62,11 @@ class Lineage:
     ) -> None:
         """Remember spans; `parents` is 0 for a root, `texts` [n] str or None per label."""
         self._rotate(now)
-        rows, _ = self._new.find_or_insert(keys)
+        rows, fresh = self._new.find_or_insert(keys)
+        if self._is_shared and not fresh.all():  # a span that comes again after all: as a rule it is a new row
+            self._parent = self._parent.copy()
+            self._texts = {label: held.copy() for label, held in self._texts.items()}
+            self._is_shared = False
         self._reserve(self._split + self._new.rows)
         place = rows.astype(np.intp) + self._split
         self._parent[place] = parents
@@ -91,6 +99,7 @@ class Lineage:
         self._split = self._old.rows
         self._reserve(max(_FIRST_ROWS, self._split))
         self._started = now
+        self._is_shared = False
 
     def _find(self, keys: Keys) -> Rows:
         """Return [n] rows of facts, -1 where a span is not known."""
@@ -190,6 +199,44 @@ class Lineage:
             rows = self._find(above)
             above = self._parent[rows[rows >= 0]]
 
+    def freeze(self) -> Frozen:
+        """Return what is known of spans; rows that are there are hardly ever written again, and are not copied."""
+        size = self._split + self._new.rows
+        classes = self._class[:size].copy()
+        parents, texts = self._parent[:size], {label: held[:size] for label, held in self._texts.items()}
+        self._is_shared = True
+        old, new, split, started = self._old.freeze(), self._new.freeze(), self._split, self._started
+        nested, calls, marks_started = self._nested.freeze(), self._calls.freeze(), self._marks_started
+
+        def state() -> State:
+            labels: dict[str, State] = {}
+            for label, column in texts.items():
+                codes, values = coded(column.tolist())
+                labels[label] = {"code": packed(codes), "values": values}
+            facts: dict[str, State] = {"old": old(), "new": new(), "parents": parents, "classes": classes}
+            marks: dict[str, State] = {"nested": nested(), "calls": calls(), "marks_started": marks_started}
+            return {"split": split, "started": started, "labels": labels, **facts, **marks}
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the facts of a state with the same labels."""
+        self._old, self._new = thawed_index(section, "old"), thawed_index(section, "new")
+        self._split = section.integer("split", self._old.rows, self._old.rows)
+        self._started = section.integer("started", least=-(1 << 63))
+        self._marks_started = section.integer("marks_started", least=-(1 << 63))
+        size = self._split + self._new.rows
+        self._reserve(size)
+        self._parent[:size] = section.array("parents", np.uint64, size)
+        self._class[:size] = section.array("classes", np.uint8, size, below=len(SpanClass))
+        labels = section.part("labels")
+        for label, column in self._texts.items():
+            held = labels.part(label)
+            table = np.array([*held.texts("values"), None], object)
+            column[:size] = table[held.array("code", np.int32, size, least=-1, below=len(table) - 1)]
+        self._nested.thaw(section.part("nested"))
+        self._calls.thaw(section.part("calls"))
+
     def has_call_below(self, keys: Keys) -> NDArray[np.bool_]:
         """Return [n] whether a model call is known below these spans: their own usage repeats it."""
         return self._calls.found(keys)
@@ -207,6 +254,13 @@ class _Marks:
 
     def rotate(self) -> None:
         self._old, self._new = self._new, KeyIndex()
+
+    def freeze(self) -> Frozen:
+        old, new = self._old.freeze(), self._new.freeze()
+        return lambda: {"old": old(), "new": new()}
+
+    def thaw(self, section: Section) -> None:
+        self._old, self._new = thawed_index(section, "old"), thawed_index(section, "new")
 
     def add(self, keys: Keys) -> NDArray[np.bool_]:
         """Add keys; return [n] which were not there."""

@@ -6,14 +6,17 @@ at most one pane. Panes are sparse: they hold only the groups that had samples.
 Source: Li et al., "No Pane, No Gain", SIGMOD Record 34:1, 2005.
 """
 
-from collections.abc import Callable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice, pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["Panes", "merge_tail", "pane_width", "runs_of"]
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
+
+__all__ = ["Layout", "Panes", "merge_tail", "pane_width", "runs_of"]
 
 _SECOND = 1_000_000_000
 _FIVE_MINUTES = 300 * _SECOND
@@ -23,6 +26,9 @@ _MERGE_AT = 32
 
 Chunk = TypeVar("Chunk", bound=tuple[Any, ...])
 """Columns of equal length, the first of which says what the rows are of."""
+
+Layout = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]
+"""The columns of a chunk by name: type, and shape of a row."""
 
 
 def pane_width(window_ns: int) -> int:
@@ -103,3 +109,42 @@ class Panes(Generic[Chunk]):
         removed = [chunk for pane in sorted(gone) for chunk in self.chunks.pop(pane)]
         self._oldest = min(self.chunks, default=None)
         return removed
+
+    def freeze(self, layout: Layout, columns_of: Callable[[Chunk], tuple[NDArray[Any], ...]]) -> Frozen:
+        """Return the panes' state; no chunk is ever changed, so that lists of them are all that is copied."""
+        held = [(pane, chunks.copy()) for pane, chunks in self.chunks.items()]
+
+        def state() -> State:
+            rows = [columns_of(chunk) for _, chunks in held for chunk in chunks]
+            columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+            return {
+                "panes": np.array([pane for pane, _ in held], np.int64),
+                "chunks": np.array([len(chunks) for _, chunks in held], np.int64),
+                "rows": np.array([len(columns[0]) for columns in rows], np.int64),
+                "columns": {name: packed(column) for name, column in zip(layout, columns, strict=False)},
+            }
+
+        return state
+
+    def thaw(
+        self, section: Section, layout: Layout, below: int, chunk_of: Callable[[list[NDArray[Any]]], Chunk]
+    ) -> None:
+        """Take the panes of a state.
+
+        The first column says what the rows are of, and is from 0 to `below` - 1. Each chunk gets arrays of its own, so
+        that its memory goes when its pane leaves.
+        """
+        panes = section.array("panes", np.int64)
+        if len(np.unique(panes)) != len(panes):
+            raise section.unfit("has a pane twice")
+        counts = section.array("chunks", np.int64, len(panes), least=1, below=1 << 31)
+        ends = np.cumsum(section.array("rows", np.int64, int(counts.sum()), least=1, below=1 << 31)).tolist()
+        size, held = (ends[-1] if ends else 0), section.part("columns")
+        columns: list[NDArray[Any]] = []
+        for name, (dtype, shape) in layout.items() if size else ():
+            bounds = {} if columns else {"least": 0, "below": below}
+            columns.append(held.array(name, dtype, size, shape=shape, **bounds))
+        chunks = (chunk_of([column[begin:end].copy() for column in columns]) for begin, end in pairwise([0, *ends]))
+        pairs = zip(panes.tolist(), counts.tolist(), strict=True)
+        self.chunks = {pane: list(islice(chunks, count)) for pane, count in pairs}
+        self._oldest = min(self.chunks, default=None)

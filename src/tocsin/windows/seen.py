@@ -8,7 +8,9 @@ spans/s and the default window that is 6 million keys in about 80 MiB.
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.windows.index import KeyIndex
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
+from tocsin.windows.index import KeyIndex, thawed_index
 
 __all__ = ["SeenKeys"]
 
@@ -48,6 +50,22 @@ class SeenKeys:
             if now >= self._started + self._span_ns * (_GENERATIONS + 1):
                 self._started = now
                 self._frozen.clear()
+
+    def freeze(self) -> Frozen:
+        """Return the state of the memory."""
+        keys, started, frozen = self._current.freeze(), self._started, [frozen.keys for frozen in self._frozen]
+
+        def state() -> State:
+            return {"current": keys(), "started": started, "frozen": {str(i): held for i, held in enumerate(frozen)}}
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the keys of a state."""
+        self._current = thawed_index(section, "current")
+        self._started = section.optional("started")
+        frozen = section.part("frozen")
+        self._frozen = [_Frozen(frozen.array(name, np.uint64)) for name in frozen.names()][-_GENERATIONS:]
 
 
 class _Frozen:

@@ -7,14 +7,17 @@ Negative values mirror the positive ones; values nearer to zero than 1e-9 are ze
 Source: Masson, Rim, Lee, "DDSketch: a fast and fully-mergeable quantile sketch", PVLDB 12:12, 2019.
 """
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
-from tocsin.windows.index import KeyIndex, mix
-from tocsin.windows.panes import Panes, merge_tail, runs_of
+from tocsin.windows.index import KeyIndex, Secret, mix
+from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["ACCURACY", "SketchCourse", "Sketches", "bucket_of", "value_of"]
@@ -29,6 +32,7 @@ _TINY = 1e-9
 _HUGE = 1e308
 _TIDY_AT = 65_536
 _NOTHING = np.iinfo(np.int64).min
+_CHUNKS: Layout = {"counters": (np.int32, ()), "count": (np.int64, ())}
 
 Slots = NDArray[np.int32]
 Array = NDArray[Any]
@@ -52,8 +56,9 @@ def value_of(bucket: NDArray[np.int64]) -> NDArray[np.float64]:
 class Sketches:
     """Percentiles per group. A (slot, bucket) pair that occurs has a counter; a slot knows its counters."""
 
-    def __init__(self, window_ns: int) -> None:
+    def __init__(self, window_ns: int, secret: Secret | None = None) -> None:
         self.panes: Panes[_Chunk] = Panes(window_ns)
+        self._secret = secret or Secret()
         self.capacity = 16
         self._count = np.zeros(self.capacity, np.int64)
         self._top = np.full(self.capacity, _NOTHING)
@@ -86,18 +91,24 @@ class Sketches:
             merge_tail(self.panes.append(pane, (counters[rows], ones[rows])), _merged)
 
     def _counters_of(self, slots: Slots, buckets: NDArray[np.int64]) -> NDArray[np.int32]:
-        counters, fresh = self._index.find_or_insert(mix(slots.astype(np.uint64), buckets.view(np.uint64)))
-        if self._index.rows > len(self._held):
-            size = 1 << self._index.rows.bit_length()
-            self._held = grown(self._held, size, 0)  # type: ignore[assignment]  # grown keeps the dtype
-            self._bucket = grown(self._bucket, size, 0)  # type: ignore[assignment]  # as above
-            self._slot = grown(self._slot, size, 0)  # type: ignore[assignment]  # as above
+        counters, fresh = self._index.find_or_insert(self._keys_of(slots, buckets))
+        self._reserve()
         if fresh.any():
             new = counters[fresh]
             self._bucket[new], self._slot[new] = buckets[fresh], slots[fresh]
             for slot, counter in zip(slots[fresh].tolist(), new.tolist(), strict=True):
                 self._counters.setdefault(slot, []).append(counter)
         return counters
+
+    def _keys_of(self, slots: Slots, buckets: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return mix(slots.astype(np.uint64), buckets.view(np.uint64), self._secret)
+
+    def _reserve(self) -> None:
+        if self._index.rows > len(self._held):
+            size = 1 << self._index.rows.bit_length()
+            self._held = grown(self._held, size, 0)  # type: ignore[assignment]  # grown keeps the dtype
+            self._bucket = grown(self._bucket, size, 0)  # type: ignore[assignment]  # as above
+            self._slot = grown(self._slot, size, 0)  # type: ignore[assignment]  # as above
 
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
@@ -121,9 +132,37 @@ class Sketches:
         self._held, self._bucket, self._slot = self._held[used], self._bucket[used], self._slot[used]
         for chunks in self.panes.chunks.values():
             chunks[:] = [(moved[counters], counts) for counters, counts in chunks]
-        self._counters = {}
-        for counter, slot in enumerate(self._slot.tolist()):
-            self._counters.setdefault(slot, []).append(counter)
+        self._counters = _by_slot(self._slot)
+
+    def freeze(self, used: int) -> Frozen:
+        """Return the state of the first `used` slots, all that were ever given out."""
+        rows = self._index.rows
+        count, top, held = self._count[:used].copy(), self._top[:used].copy(), self._held[:rows].copy()
+        # Of a counter that is there these are never changed: tidying makes new arrays.
+        bucket, slot = self._bucket[:rows], self._slot[:rows]
+        panes = self.panes.freeze(_CHUNKS, lambda chunk: chunk)
+
+        def state() -> State:
+            columns = {"count": count, "top": top, "held": held, "bucket": bucket, "slot": slot}
+            return {name: packed(column) for name, column in columns.items()} | {"rows": rows, "panes": panes()}
+
+        return state
+
+    def thaw(self, section: Section, used: int) -> None:
+        """Take the state of `used` slots; keys are made anew, with the secret that these have now."""
+        rows = section.integer("rows", most=np.iinfo(np.int32).max)
+        self._count[:used] = section.array("count", np.int64, used)
+        self._top[:used] = section.array("top", np.int64, used)
+        slot = section.array("slot", np.int32, rows, least=0, below=used)
+        bucket = section.array("bucket", np.int64, rows)
+        _, fresh = self._index.find_or_insert(self._keys_of(slot, bucket))
+        if not fresh.all():
+            raise section.unfit("has a counter twice")
+        self._reserve()
+        self._slot[:rows], self._bucket[:rows] = slot, bucket
+        self._held[:rows] = section.array("held", np.int64, rows)
+        self._counters = _by_slot(slot)
+        self.panes.thaw(section.part("panes"), _CHUNKS, rows, lambda columns: (columns[0], columns[1]))
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window."""
@@ -163,6 +202,15 @@ class Sketches:
     def after_each(self, slot: int, samples: Samples) -> "SketchCourse":
         """Return what `slot` was after the first i + 1 of these samples, the last ones added, under index i."""
         return SketchCourse(*self._histogram(slot), bucket_of(samples.values.astype(np.float64)))
+
+
+def _by_slot(slot: Slots) -> dict[int, list[int]]:
+    """Return the counters of each slot, in order, from [n] the slot of each counter."""
+    order = np.argsort(slot, kind="stable")
+    counters = order.tolist()
+    bounds = [0, *(np.flatnonzero(np.diff(slot[order])) + 1).tolist(), len(counters)]
+    slots = slot[order[bounds[:-1]]].tolist() if counters else []
+    return {key: counters[begin:end] for key, (begin, end) in zip(slots, pairwise(bounds), strict=False)}
 
 
 def _merged(chunks: list[_Chunk]) -> _Chunk:

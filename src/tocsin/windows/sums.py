@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 from tocsin.windows.exact import add_pairs, moments_of, running_pairs, variance_of, weighted_powers
 from tocsin.windows.groups import grown
-from tocsin.windows.panes import Panes, merge_tail, runs_of
+from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
 
 __all__ = ["FloatSums", "IntegerSums", "Samples"]
 
@@ -63,12 +65,30 @@ class Samples:
 class _Sums:
     """What both kinds share: panes of (slots, columns) chunks, and totals with one array per column."""
 
-    def __init__(self, window_ns: int, layout: Mapping[str, tuple[type, tuple[int, ...]]]) -> None:
+    def __init__(self, window_ns: int, layout: Mapping[str, tuple[type, tuple[int, ...]]], chunks: Layout) -> None:
         self.panes: Panes[_Chunk] = Panes(window_ns)
         self.capacity = 16
         self._totals: dict[str, Array] = {
             name: np.zeros((self.capacity, *shape), dtype) for name, (dtype, shape) in layout.items()
         }
+        self._chunks = chunks
+
+    def freeze(self, used: int) -> Frozen:
+        """Return the state of the first `used` slots, all that were ever given out."""
+        totals = {name: total[:used].copy() for name, total in self._totals.items()}
+        panes = self.panes.freeze(self._chunks, lambda chunk: (chunk[0], *chunk[1]))
+
+        def state() -> State:
+            return {"totals": {name: packed(total) for name, total in totals.items()}, "panes": panes()}
+
+        return state
+
+    def thaw(self, section: Section, used: int) -> None:
+        """Take the state of `used` slots."""
+        totals = section.part("totals")
+        for name, total in self._totals.items():
+            total[:used] = totals.array(name, total.dtype, used, shape=total.shape[1:])
+        self.panes.thaw(section.part("panes"), self._chunks, used, lambda columns: (columns[0], tuple(columns[1:])))
 
     def resize(self, capacity: int) -> None:
         """Make room for more slots."""
@@ -97,7 +117,8 @@ class IntegerSums(_Sums):
     """Exact sums of int64 values; what is not known (unpriced) is counted beside them."""
 
     def __init__(self, window_ns: int) -> None:
-        super().__init__(window_ns, dict.fromkeys(("count", "total", "unpriced"), (np.int64, ())))
+        columns = dict.fromkeys(("count", "total", "unpriced"), (np.int64, ()))
+        super().__init__(window_ns, columns, {"slots": (np.int32, ()), **columns})
 
     def add(self, samples: Samples) -> None:
         """Count samples; those of panes that have left must not be among them."""
@@ -176,7 +197,8 @@ class FloatSums(_Sums):
 
     def __init__(self, window_ns: int) -> None:
         pair = (np.float64, (3,))
-        super().__init__(window_ns, {"count": (np.int64, ()), "high": pair, "low": pair, "peak": (np.float64, ())})
+        columns = {"count": (np.int64, ()), "high": pair, "low": pair}
+        super().__init__(window_ns, {**columns, "peak": (np.float64, ())}, {"slots": (np.int32, ()), **columns})
 
     def add(self, samples: Samples) -> None:
         """Count samples; those of panes that have left must not be among them."""

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.sections import Section, coded, packed
+from tocsin.model.state import Frozen, State
 from tocsin.windows.agenda import Agenda
 from tocsin.windows.groups import grown
-from tocsin.windows.index import KeyIndex
+from tocsin.windows.index import KeyIndex, Secret, mix, thawed_index
 
 __all__ = ["SUMS", "Contribution", "TraceTimes", "Traces"]
 
@@ -28,6 +30,7 @@ _MAX_TEXTS = 8
 Slots = NDArray[np.int32]
 _GOOD_CALLS = 1 << 18
 _FAR = np.iinfo(np.int64).max
+_FAILURES = {"slot": np.int64, "parent": np.uint64, "end": np.int64}
 _FOLDS: dict[str, tuple[np.ufunc, float]] = {
     "count": (np.add, 0.0),
     "sum": (np.add, 0.0),
@@ -372,13 +375,101 @@ class Traces:
         self._closed_rows = sum(len(slots) for _, slots in self._closed)
         return moved
 
+    def freeze(self) -> Frozen:
+        """Return the traces' state."""
+        columns = {name: held[: self._used].copy() for name, held in self._columns.items()}
+        failures = {slot: held.copy() for slot, held in self._failures.items()}
+        closed, late_spans, numbers = list(self._closed), self.late_spans, list(self._numbers)
+        good, agenda, used = self._good.freeze(), self._agenda.freeze(), self._used
+
+        def state() -> State:
+            kept: dict[str, State] = {}
+            for name, column in columns.items():
+                if column.dtype != object:
+                    kept[name] = packed(column)
+                    continue
+                codes, values = coded(column.tolist())
+                texts = [list(value) if isinstance(value, tuple) else [value] for value in values]
+                kept[name] = {"code": packed(codes), "texts": texts}
+            rows = [(slot, parent, end) for slot, held in failures.items() for parent, end in held.items()]
+            failed = zip(("slot", "parent", "end"), zip(*rows, strict=True), strict=False)
+            return {
+                "used": used,
+                "late_spans": late_spans,
+                "numbers": numbers,
+                "columns": kept,
+                "failures": {name: np.array(column, _FAILURES[name]) for name, column in failed},
+                "closed": {
+                    "times": np.array([time for time, _ in closed], np.int64),
+                    "counts": np.array([len(slots) for _, slots in closed], np.int64),
+                    "slots": np.concatenate([np.zeros(0, np.int32), *(slots for _, slots in closed)]),
+                },
+                "good": good(),
+                "agenda": agenda(),
+            }
+
+        return state
+
+    def thaw(self, section: Section, secret: Secret) -> None:
+        """Take the traces of a state with the same labels; `secret` is what their keys were made with."""
+        names = section.texts("numbers")
+        if not set(self._numbers) <= set(names):
+            raise section.unfit("lacks numbers that the rules follow")
+        self.follow_numbers(names)
+        self._numbers = tuple(dict.fromkeys(names))
+        self._used = section.integer("used", most=np.iinfo(np.int32).max)
+        self._reserve(self._used)
+        kept = section.part("columns")
+        for name, column in self._columns.items():
+            if column.dtype != object:
+                column[: self._used] = kept.array(name, column.dtype, self._used)
+            else:
+                self._thaw_texts(kept.part(name), column)
+        _, fresh = self._index.find_or_insert(
+            mix(self._columns["hi"][: self._used], self._columns["lo"][: self._used], secret)
+        )
+        if not fresh.all():
+            raise section.unfit("has a trace twice")
+        self.late_spans = section.integer("late_spans")
+        self._open = int(np.count_nonzero(self._columns["open"]))
+        self._dropped = self._used - int(np.count_nonzero(self._columns["held"]))
+        self._thaw_closed(section.part("closed"))
+        self._thaw_failures(section.part("failures"))
+        self._good.thaw(section.part("good"))
+        self._agenda.thaw(section.part("agenda"), self._used)
+
+    def _thaw_texts(self, section: Section, column: NDArray[np.object_]) -> None:
+        texts = section.text_lists("texts")
+        if not all(texts):
+            raise section.unfit("has a label without a value")
+        table = np.empty(len(texts) + 1, object)
+        for i, each in enumerate(texts):
+            table[i] = each[0] if len(each) == 1 else tuple(each)
+        column[: self._used] = table[section.array("code", np.int32, self._used, least=-1, below=len(texts))]
+
+    def _thaw_closed(self, section: Section) -> None:
+        times = section.array("times", np.int64).tolist()
+        ends = np.cumsum(section.array("counts", np.int64, len(times), least=0, below=1 << 31))
+        slots = section.array("slots", np.int32, int(ends[-1]) if times else 0, least=0, below=self._used)
+        parts = np.split(slots, ends[:-1]) if times else []
+        self._closed = deque((time, part.copy()) for time, part in zip(times, parts, strict=True))
+        self._closed_rows = len(slots)
+
+    def _thaw_failures(self, section: Section) -> None:
+        if not section.names():
+            return
+        slots = section.array("slot", np.int64, least=0, below=self._used).tolist()
+        parents, ends = (section.array(name, _FAILURES[name], len(slots)).tolist() for name in ("parent", "end"))
+        for slot, parent, end in zip(slots, parents, ends, strict=True):
+            self._failures.setdefault(slot, {})[parent] = end
+
 
 class _GoodCalls:
     """When the last call of a parent succeeded, for at least the last 262,144 parents."""
 
     def __init__(self) -> None:
         self._new, self._end = KeyIndex(), np.zeros(1024, np.int64)
-        self._old, self._old_end = self._new, self._end
+        self._old, self._old_end = KeyIndex(), np.zeros(1, np.int64)
 
     def note(self, parents: NDArray[np.uint64], ends: NDArray[np.int64]) -> None:
         """Remember calls ([n] keys of their parents, none of them 0)."""
@@ -394,3 +485,13 @@ class _GoodCalls:
         """Return [n] the end of each parent's last call that succeeded; -1 where none is known."""
         new, old = self._new.find(parents), self._old.find(parents)
         return np.maximum(np.where(new < 0, -1, self._end[new]), np.where(old < 0, -1, self._old_end[old]))
+
+    def freeze(self) -> Frozen:
+        new, old = self._new.freeze(), self._old.freeze()
+        end, old_end = self._end[: self._new.rows].copy(), self._old_end[: self._old.rows]  # the old is never changed
+        return lambda: {"new": new(), "old": old(), "end": end, "old_end": old_end}
+
+    def thaw(self, section: Section) -> None:
+        self._new, self._old = thawed_index(section, "new"), thawed_index(section, "old")
+        self._end = grown(section.array("end", np.int64, self._new.rows), max(1024, self._new.rows), 0)  # type: ignore[assignment]  # grown keeps the dtype
+        self._old_end = grown(section.array("old_end", np.int64, self._old.rows), max(1, self._old.rows), 0)  # type: ignore[assignment]  # as above
