@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading
+from tocsin.telemetry import Reading, self_alerts
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -74,6 +74,8 @@ def everything_happens() -> None:
     telemetry.internal_error(stage="decode", error=ValueError("x"))
     telemetry.memory_measured(resident=2, limit=1)
     telemetry.memory_measured(resident=0, limit=1)
+    self_alerts.self_alert_changed(rule="r", event="firing", text="t", group={"contact_point": "c"})
+    self_alerts.self_alerts_firing(rules=["r"], firing=[])
     telemetry.read_from(
         lambda: Reading(
             samples={"r": 1},

@@ -243,8 +243,8 @@ class Lane:
         item.tried_in_drain = self._draining
         expired = shared.clock.now_ns() - item.published_ns >= limits.retry_for * 1e9
         retry = error.retryable and not expired
-        shared.observer.failed(self.name, item.event, retryable=retry)
         self._note(item, Outcome.RETRYING if retry else Outcome.FAILED, attempt, seconds, str(error))
+        shared.observer.failed(self.name, item.event, retryable=retry)
         if not retry:
             self._backlog.remove(item)
             shared.store.finished(self.name, item.event, Outcome.FAILED, str(error))

@@ -20,6 +20,7 @@ __all__ = ["CONDITIONS", "PROJECT", "Kind", "Traits", "recipients", "rule_of", "
 PROJECT: Final = "tocsin"
 _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
+_DAY: Final = 24 * 60 * _MINUTE
 
 
 class Kind(StrEnum):
@@ -47,6 +48,8 @@ class Traits:
     """What a value looks back over; 1 s where it is a state of the present."""
     for_ns: int = 0
     keep_firing_ns: int = 0
+    least_cooldown_ns: int = 0
+    """What can wait is not reminded of more often, whatever is configured."""
     group_by: tuple[str, ...] = ()
 
 
@@ -110,7 +113,8 @@ CONDITIONS: Final[Mapping[Kind, Traits]] = MappingProxyType(
             Severity.LOW,
             "tocsin.unpriced_calls",
             "Calls of a model that no price is known for. Sums of costs that they are in are lower bounds.",
-            window_ns=24 * 60 * _MINUTE,
+            window_ns=_DAY,
+            least_cooldown_ns=_DAY,
             group_by=("provider", "model"),
         ),
     }
@@ -151,7 +155,7 @@ def rule_of(kind: Kind, notify: tuple[str, ...], config: SelfAlertsConfig, sente
         min_samples=1,
         for_ns=traits.for_ns,
         keep_firing_ns=traits.keep_firing_ns,
-        cooldown_ns=nanoseconds(config.cooldown),
+        cooldown_ns=max(nanoseconds(config.cooldown), traits.least_cooldown_ns),
         notify_resolved=True,
         no_data=NoData.KEEP,
         sampling=Sampling.IGNORE,
@@ -160,7 +164,7 @@ def rule_of(kind: Kind, notify: tuple[str, ...], config: SelfAlertsConfig, sente
         summary=text_of(sentence) if sentence else None,
         labels=MappingProxyType({}),
         actions=(),
-        version=f"{list(Kind).index(kind) + 1:016x}",
+        version="1".zfill(16),  # the name is part of every id too
     )
 
 
