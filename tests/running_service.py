@@ -94,6 +94,7 @@ class RunningService:
             stderr=subprocess.STDOUT,
             text=True,
             bufsize=1,
+            cwd=self.config.parent,  # what it keeps goes beside the configuration
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)

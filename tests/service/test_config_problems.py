@@ -33,7 +33,7 @@ def loaded(text: str) -> Loaded:
         ("rules: [5]\n", "1:9: rule 1: should be a mapping, 'key: value' lines"),
         ("rule: []\n", "1:1: unknown key 'rule'; did you mean 'rules'?"),
         ("contact_point: {}\n", "1:1: unknown key 'contact_point'; did you mean 'contact_points'?"),
-        ("forward: {}\n", "1:1: 'forward' comes in a later version of Tocsin; until then let the sender or a collector export to both"),
+        ("routes: {}\n", "1:1: 'routes' comes in a later version of Tocsin; until then name contact points under each rule's 'notify'"),
         ("journal: {}\n", "1:1: 'journal' comes in a later version of Tocsin; until then leave it out: windows begin empty after a restart"),
         ("routes: []\n", "1:1: 'routes' comes in a later version of Tocsin; until then name contact points under each rule's 'notify'"),
         ("templates: []\n", "1:1: 'templates' comes in a later version of Tocsin; until then write the rules out"),
