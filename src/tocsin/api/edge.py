@@ -76,7 +76,7 @@ class Edge:
                     refused = body
                 else:
                     await self._app(scope, _replayed(body, receive), protected)
-        except Exception as error:  # and not raised: uvicorn would log its text, which may hold what nobody is to read
+        except Exception as error:  # noqa: BLE001  # if it were raised, uvicorn would log its text, whatever is in it
             internal_error(stage="api", error=error)
             refused = None if begun else problem(500, "an error inside Tocsin; its log says where")
         if refused is not None:

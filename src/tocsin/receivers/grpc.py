@@ -9,7 +9,7 @@ What the channel arguments are for is in docs/decisions/0015-grpc-receiver.md.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final, Never
 
 import grpc
@@ -25,6 +25,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from tocsin.errors import ConfigError, OverloadedError, TocsinError
 from tocsin.receivers.admission import Admission
+from tocsin.receivers.authentication import Gate, grpc_credentials
 from tocsin.receivers.config import Endpoint as ListenEndpoint
 from tocsin.receivers.config import GrpcReceiverConfig, endpoint_of
 from tocsin.receivers.health import Health
@@ -42,6 +43,7 @@ from tocsin.receivers.status import (
     refusal_of,
 )
 from tocsin.receivers.turns import Turns
+from tocsin.security.certificates import Certificates
 
 __all__ = ["grpc_receiver"]
 
@@ -72,29 +74,36 @@ _HEALTH: Final = _service_name(health_pb2, "Health")
 
 @asynccontextmanager
 async def grpc_receiver(
-    config: GrpcReceiverConfig, admission: Admission, *, drain_seconds: float
+    config: GrpcReceiverConfig, admission: Admission, gate: Gate, *, drain_seconds: float
 ) -> AsyncIterator[ListenEndpoint]:
     """Serve OTLP/gRPC while the block runs; yield where it listens.
 
     At the end health turns NOT_SERVING, nothing new is taken, and requests in flight have `drain_seconds`.
 
     Raises:
-        ConfigError: the endpoint can't be listened on.
+        ConfigError: the endpoint can't be listened on, or the certificate can't be used.
     """
     endpoint = endpoint_of(config.endpoint)
     health = Health(("", _TRACES, _LOGS, _METRICS))
-    server = aio.server(options=_options(config))
-    server.add_generic_rpc_handlers((_Methods(config, admission, health),))
-    try:
-        port = server.add_insecure_port(str(endpoint))
-    except RuntimeError as error:
-        raise ConfigError(f"receivers.otlp.grpc.endpoint: cannot listen on {endpoint}; is the port taken?") from error
-    await server.start()
-    try:
-        yield ListenEndpoint(endpoint.host, port)
-    finally:
-        health.drain()
-        await server.stop(drain_seconds)
+    async with AsyncExitStack() as stack:
+        credentials = None
+        if config.tls is not None:
+            certificates = await stack.enter_async_context(Certificates(config.tls, "receivers.otlp.grpc").watched())
+            credentials = grpc_credentials(certificates)
+        server = aio.server(options=_options(config))
+        server.add_generic_rpc_handlers((_Methods(config, admission, gate, health),))
+        try:
+            address = str(endpoint)
+            port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+        except RuntimeError as error:
+            text = f"receivers.otlp.grpc.endpoint: cannot listen on {endpoint}; is the port taken?"
+            raise ConfigError(text) from error
+        await server.start()
+        try:
+            yield ListenEndpoint(endpoint.host, port)
+        finally:
+            health.drain()
+            await server.stop(drain_seconds)
 
 
 def _options(config: GrpcReceiverConfig) -> list[tuple[str, int]]:
@@ -125,8 +134,9 @@ def _options(config: GrpcReceiverConfig) -> list[tuple[str, int]]:
 class _Methods(grpc.GenericRpcHandler):
     """Every method that is served, by path; any other is counted, and grpcio says UNIMPLEMENTED."""
 
-    def __init__(self, config: GrpcReceiverConfig, admission: Admission, health: Health) -> None:
+    def __init__(self, config: GrpcReceiverConfig, admission: Admission, gate: Gate, health: Health) -> None:
         self._observer = admission.observer
+        self._gate = gate
         wait = config.read_timeout.total_seconds()
         turns = Turns(admission.budget, config.max_request_size)
         self._handlers: dict[str, Any] = {
@@ -158,7 +168,23 @@ class _Methods(grpc.GenericRpcHandler):
         handler = self._handlers.get(handler_call_details.method)
         if handler is None:
             self._observer.refused(_TRANSPORT, UNKNOWN_METHOD.reason)
+        elif not handler_call_details.method.startswith(f"/{_HEALTH}/"):  # which probes ask, without a token
+            metadata = handler_call_details.invocation_metadata or ()
+            refusal = self._gate.refusal(value for key, value in metadata if key == "authorization")
+            if refusal is not None:
+                self._observer.refused(_TRANSPORT, refusal.reason)
+                return grpc.stream_unary_rpc_method_handler(_refusing(refusal))
         return handler
+
+
+def _refusing(refusal: Refusal) -> Any:  # noqa: ANN401 - as the stubs type it
+    """Return a method that reads nothing."""
+
+    async def refuse(_: object, context: Any) -> Never:  # noqa: ANN401 - the stubs type it by message
+        await context.abort(refusal.code, refusal.message, ((_STATUS_DETAILS, protobuf_status(refusal)),))
+        raise AssertionError("abort always raises")
+
+    return refuse
 
 
 def _exporter(signal: Signal | None, admission: Admission, turns: Turns, wait: float) -> _Export:
@@ -179,24 +205,33 @@ def _exporter(signal: Signal | None, admission: Admission, turns: Turns, wait: f
             raise
         if data is aio.EOF:
             await _refuse_nothing(context)
-        size = len(data)
-        observer.received(_TRANSPORT, size)
+        observer.received(_TRANSPORT, len(data))
         if signal is None:
             return _METRICS_ANSWER
+        outcome = await _offered(signal, data)
+        # A refusal is raised through here, and its traceback would keep the message until cycles are collected.
+        del data
+        if isinstance(outcome, Refusal):
+            await _refuse(context, outcome)
+        return b"" if outcome == _ACCEPTED else protobuf_success(outcome)
+
+    async def _offered(signal: Signal, data: bytes) -> Receipt | Refusal:
+        size = len(data)
         try:
             budget.take(size)
             try:
-                receipt = await intake.offer(signal, data, transport=_TRANSPORT)
+                return await intake.offer(signal, data, transport=_TRANSPORT)
             finally:
                 budget.give_back(size)
         except TocsinError as error:
-            await _refuse(context, refusal_of(error))
-        except Exception:
+            error.__traceback__ = None  # its frames hold the message, in a cycle with whoever waited for the answer
+            return refusal_of(error)
+        except Exception as error:
             _logger.exception("a request could not be taken because of an error inside Tocsin")
-            await _refuse(context, INTERNAL)
-        return b"" if receipt == _ACCEPTED else protobuf_success(receipt)
+            error.__traceback__ = None
+            return INTERNAL
 
-    async def _refuse(context: Any, refusal: Refusal) -> Never:  # noqa: ANN401
+    async def _refuse(context: Any, refusal: Refusal) -> Never:  # noqa: ANN401 - see above
         observer.refused(_TRANSPORT, refusal.reason)
         details = ((_STATUS_DETAILS, protobuf_status(refusal)),)
         try:

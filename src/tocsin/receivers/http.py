@@ -10,7 +10,7 @@ import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ import uvicorn
 from tocsin.decode.json import logs_from_json, traces_from_json
 from tocsin.errors import ConfigError, TocsinError
 from tocsin.receivers.admission import Admission, Hold
+from tocsin.receivers.authentication import Gate
 from tocsin.receivers.compression import DECOMPRESSORS
 from tocsin.receivers.config import Endpoint, HttpReceiverConfig, endpoint_of
 from tocsin.receivers.http_body import ClientLeftError, opened, read_body
@@ -33,6 +34,7 @@ from tocsin.receivers.status import (
     METRICS_DROPPED,
     SHUTTING_DOWN,
     TIMEOUT,
+    UNAUTHENTICATED,
     UNKNOWN_PATH,
     Refusal,
     json_status,
@@ -41,6 +43,7 @@ from tocsin.receivers.status import (
     protobuf_success,
     refusal_of,
 )
+from tocsin.security.certificates import Certificates
 
 __all__ = ["OtlpHttp", "http_receiver"]
 
@@ -79,7 +82,8 @@ class _RefusedError(Exception):
 class OtlpHttp:
     """The ASGI application; it answers every request, whatever is wrong with it."""
 
-    def __init__(self, config: HttpReceiverConfig, admission: Admission) -> None:
+    def __init__(self, config: HttpReceiverConfig, admission: Admission, gate: Gate) -> None:
+        self._gate = gate
         self._limit = config.max_request_size
         self._wait = config.read_timeout.total_seconds()
         self._admission = admission
@@ -97,6 +101,7 @@ class OtlpHttp:
         except _RefusedError as error:
             await self._refuse(send, error.refusal, is_json=is_json)
         except TocsinError as error:
+            error.__traceback__ = None  # its frames hold the body, and the answer may take its time
             await self._refuse(send, refusal_of(error), is_json=is_json)
         except asyncio.CancelledError:
             # Only the end of the drain cancels this task, which nobody awaits; the sender may send again.
@@ -109,6 +114,9 @@ class OtlpHttp:
 
     async def _take(self, scope: _Scope, headers: dict[bytes, bytes], receive: _Receive) -> bytes:
         """Take a request in; return the body of its answer."""
+        refusal = self._gate.refusal(value for name, value in scope["headers"] if name == b"authorization")
+        if refusal is not None:
+            raise _RefusedError(refusal)
         path = _PATHS.get(scope["path"])
         if path is None:
             raise _RefusedError(UNKNOWN_PATH)
@@ -145,6 +153,8 @@ class OtlpHttp:
         headers: list[tuple[bytes, bytes]] = []
         if refusal.retry_after is not None:
             headers.append((b"retry-after", str(max(1, math.ceil(refusal.retry_after))).encode()))
+        if refusal is UNAUTHENTICATED:
+            headers.append((b"www-authenticate", b"Bearer"))
         if refusal is METHOD:
             headers.append((b"allow", b"POST"))
         if refusal is CONTENT_ENCODING:
@@ -181,25 +191,45 @@ async def _answer(
 
 @asynccontextmanager
 async def http_receiver(
-    config: HttpReceiverConfig, admission: Admission, *, drain_seconds: float
+    config: HttpReceiverConfig, admission: Admission, gate: Gate, *, drain_seconds: float
 ) -> AsyncIterator[Endpoint]:
     """Serve OTLP/HTTP while the block runs; yield where it listens.
 
     At the end nothing new is taken, and requests in flight have `drain_seconds`, rounded up, to be answered.
 
     Raises:
-        ConfigError: the endpoint can't be listened on.
+        ConfigError: the endpoint can't be listened on, or the certificate can't be used.
     """
     endpoint = endpoint_of(config.endpoint)
-    listener = await _listening_socket(endpoint)
+    async with AsyncExitStack() as stack:
+        context = None
+        if config.tls is not None:
+            certificates = await stack.enter_async_context(Certificates(config.tls, "receivers.otlp.http").watched())
+            context = certificates.context
+        listener = await _listening_socket(endpoint)
+        server = _server(config, OtlpHttp(config, admission, gate), admission, drain_seconds)
+        server.config.load()
+        server.config.ssl = context
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="otlp-http-receiver")
+        try:
+            await server.is_up.wait()
+            yield Endpoint(endpoint.host, listener.getsockname()[1])
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def _server(
+    config: HttpReceiverConfig, application: OtlpHttp, admission: Admission, drain_seconds: float
+) -> "_EmbeddedServer":
     protocol = protocol_class(
         admission.observer,
         header_seconds=config.read_timeout.total_seconds(),
         max_connections=config.max_connections,
     )
-    server = _EmbeddedServer(
+    return _EmbeddedServer(
         uvicorn.Config(
-            OtlpHttp(config, admission),
+            application,
             http=protocol,
             ws="none",
             lifespan="off",
@@ -212,13 +242,6 @@ async def http_receiver(
             timeout_graceful_shutdown=math.ceil(drain_seconds),
         )
     )
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="otlp-http-receiver")
-    try:
-        await server.is_up.wait()
-        yield Endpoint(endpoint.host, listener.getsockname()[1])
-    finally:
-        server.should_exit = True
-        await serving
 
 
 class _EmbeddedServer(uvicorn.Server):

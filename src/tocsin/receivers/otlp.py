@@ -1,20 +1,25 @@
 """Both OTLP receivers as one lifetime."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tocsin.errors import ConfigError
 from tocsin.receivers.admission import Admission, ByteBudget, ReceiverObserver
-from tocsin.receivers.config import Endpoint, OtlpReceiverConfig, endpoint_of
+from tocsin.receivers.authentication import Gate
+from tocsin.receivers.config import (
+    Endpoint,
+    GrpcReceiverConfig,
+    HttpReceiverConfig,
+    OtlpReceiverConfig,
+    endpoint_of,
+)
 from tocsin.receivers.grpc import grpc_receiver
 from tocsin.receivers.http import http_receiver
 from tocsin.receivers.intake import Intake
+from tocsin.telemetry import security as events
 
 __all__ = ["Listening", "otlp_receivers"]
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,13 @@ class Listening:
 
     grpc: Endpoint | None
     http: Endpoint | None
+    gates: dict[str, Gate] = field(default_factory=dict, repr=False)
+
+    def adopt(self, config: OtlpReceiverConfig) -> None:
+        """Know the tokens of `config` from the next request on; all else of it needs a restart."""
+        for name, listener in _listeners(config):
+            if name in self.gates:
+                self.gates[name].adopt(listener)
 
 
 @asynccontextmanager
@@ -49,18 +61,25 @@ async def otlp_receivers(
     Raises:
         ConfigError: an endpoint can't be listened on, or no request of the size allowed could ever be taken.
     """
-    listeners = [each for each in (config.grpc, config.http) if each is not None]
-    for listener in listeners:
+    gates = {name: Gate(listener) for name, listener in _listeners(config)}
+    for name, listener in _listeners(config):
         _check_budget(listener.max_request_size, budget)
-        _warn_if_open(endpoint_of(listener.endpoint))
+        _say_how_open(name, listener)
     admission = Admission(intake, observer, budget)
     async with AsyncExitStack() as stack:
         grpc = http = None
         if config.grpc is not None:
-            grpc = await stack.enter_async_context(grpc_receiver(config.grpc, admission, drain_seconds=drain_seconds))
+            receiver = grpc_receiver(config.grpc, admission, gates["grpc"], drain_seconds=drain_seconds)
+            grpc = await stack.enter_async_context(receiver)
         if config.http is not None:
-            http = await stack.enter_async_context(http_receiver(config.http, admission, drain_seconds=drain_seconds))
-        yield Listening(grpc, http)
+            receiver = http_receiver(config.http, admission, gates["http"], drain_seconds=drain_seconds)
+            http = await stack.enter_async_context(receiver)
+        yield Listening(grpc, http, gates)
+
+
+def _listeners(config: OtlpReceiverConfig) -> list[tuple[str, GrpcReceiverConfig | HttpReceiverConfig]]:
+    pairs = (("grpc", config.grpc), ("http", config.http))
+    return [(name, listener) for name, listener in pairs if listener is not None]
 
 
 def _check_budget(max_request_size: int, budget: ByteBudget) -> None:
@@ -72,10 +91,11 @@ def _check_budget(max_request_size: int, budget: ByteBudget) -> None:
         )
 
 
-def _warn_if_open(endpoint: Endpoint) -> None:
-    if not endpoint.is_loopback:
-        _logger.warning(
-            "OTLP is received on %s without TLS or authentication: whoever reaches it can send spans, raise"
-            " alerts and use memory up to the limits; keep it on 127.0.0.1 or inside a trusted network",
-            endpoint,
-        )
+def _say_how_open(name: str, listener: GrpcReceiverConfig | HttpReceiverConfig) -> None:
+    if endpoint_of(listener.endpoint).is_loopback:
+        return
+    place = f"receivers.otlp.{name}"
+    if listener.allow_unauthenticated:
+        events.listener_is_open(listener=place, endpoint=listener.endpoint)
+    elif listener.tls is None:
+        events.tokens_in_the_clear(listener=place, endpoint=listener.endpoint)

@@ -25,6 +25,7 @@ from tocsin.receivers.intake import Receipt
 __all__ = [
     "CONTENT_ENCODING",
     "CONTENT_TYPE",
+    "FORBIDDEN",
     "INCOMPLETE",
     "INTERNAL",
     "METHOD",
@@ -34,6 +35,7 @@ __all__ = [
     "TIMEOUT",
     "TOO_LARGE_OR_LEFT",
     "TOO_MANY_CONNECTIONS",
+    "UNAUTHENTICATED",
     "UNKNOWN_METHOD",
     "UNKNOWN_PATH",
     "Refusal",
@@ -72,6 +74,12 @@ TIMEOUT: Final = Refusal(
     grpc.StatusCode.DEADLINE_EXCEEDED,
     408,
     "the request took longer to arrive than read_timeout allows",
+)
+UNAUTHENTICATED: Final = Refusal(
+    "unauthenticated", grpc.StatusCode.UNAUTHENTICATED, 401, "a bearer token of this listener is needed"
+)
+FORBIDDEN: Final = Refusal(
+    "forbidden", grpc.StatusCode.PERMISSION_DENIED, 403, "this token may not send; use one with the role ingest"
 )
 UNKNOWN_METHOD: Final = Refusal("unknown_method", grpc.StatusCode.UNIMPLEMENTED, 404, "no such method")
 UNKNOWN_PATH: Final = Refusal(
@@ -115,6 +123,8 @@ _TOO_LARGE: Final = Refusal("too_large", grpc.StatusCode.RESOURCE_EXHAUSTED, 413
 _PREPARED: Final = (
     INCOMPLETE,
     TIMEOUT,
+    UNAUTHENTICATED,
+    FORBIDDEN,
     UNKNOWN_METHOD,
     UNKNOWN_PATH,
     METHOD,
