@@ -109,19 +109,21 @@ async def receiving(
     http_port: int = 0,
     in_flight_bytes: int = 1024 * MIB,
     drain_seconds: float = 5,
+    grpc: dict[str, Any] | None = None,
     http: dict[str, Any] | None = None,
+    check: Callable[[], None] | None = None,
     **limits: str,
 ) -> AsyncIterator[Receiving]:
-    """Run both receivers; `limits` are settings of both, `http` of one."""
+    """Run both receivers; `limits` are settings of both, `grpc` and `http` of one; `check` is the budget's."""
     config = OtlpReceiverConfig.model_validate(
         {
-            "grpc": {"endpoint": f"127.0.0.1:{grpc_port}", **limits},
+            "grpc": {"endpoint": f"127.0.0.1:{grpc_port}", **limits, **(grpc or {})},
             "http": {"endpoint": f"127.0.0.1:{http_port}", **limits, **(http or {})},
         }
     )
     used = intake or RecordingIntake()
     observer = CountingObserver()
-    budget = ByteBudget(in_flight_bytes)
+    budget = ByteBudget(in_flight_bytes, check=check)
     async with otlp_receivers(config, used, observer, budget, drain_seconds=drain_seconds) as listening:
         yield Receiving(listening, used, observer, budget)
 

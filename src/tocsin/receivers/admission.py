@@ -96,12 +96,13 @@ class Hold:
         self._budget.take(size)
         self._size += size
 
-    def require(self, size: int) -> None:
-        """Check, without taking anything, that `size` more bytes would fit.
+    def admit(self, size: int) -> None:
+        """Check, before anything is read and without taking anything, that `size` bytes would be welcome.
 
         Raises:
-            OverloadedError: they would not fit now.
+            OverloadedError: they would not fit now, or nothing may be taken.
         """
+        self._budget.admit()
         self._budget.require(size)
 
     def give_back(self, size: int) -> None:

@@ -33,7 +33,7 @@ async def read_body(
     """
     if announced > limit:
         raise TooLargeError(_too_large(limit))
-    hold.require(announced)
+    hold.admit(announced)
     parts: list[bytes] = []
     total = 0
     while True:

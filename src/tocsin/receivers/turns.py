@@ -42,7 +42,7 @@ class Turns:
         budget: ByteBudget,
         largest: int,
         *,
-        patience: float = PATIENCE_SECONDS,
+        patience: float | None = None,
         most_waiting: int = MOST_WAITING,
     ) -> None:
         """Make them; there is always at least one.
@@ -50,12 +50,12 @@ class Turns:
         Args:
             budget: its limit, over `largest`, is how many messages are read at once.
             largest: bytes that one message may have.
-            patience: see the module.
+            patience: seconds; see the module.
             most_waiting: see `MOST_WAITING`.
         """
         self._budget = budget
         self._largest = largest
-        self._patience = patience
+        self._patience = PATIENCE_SECONDS if patience is None else patience
         self._most_waiting = most_waiting
         self._reading: dict[object, _Turn] = {}
         """In the order in which they began."""
@@ -166,17 +166,21 @@ class Turns:
 
     def _watch(self) -> None:
         """Look again when the message that is read for longest has had its time."""
-        if self._timer is not None or not self._queues:
+        if self._timer is not None or self._ending() >= self._waiting:
             return
         oldest = next((turn for turn in self._reading.values() if not turn.is_cut), None)
         if oldest is not None:
             self._timer = asyncio.get_running_loop().call_at(oldest.begun + self._patience, self._cut)
 
+    def _ending(self) -> int:
+        """Return how many turns are about to be free, as they were cut."""
+        return sum(turn.is_cut for turn in self._reading.values())
+
     def _cut(self) -> None:
         """End the turns that took too long, one for each that waits."""
         self._timer = None
         late = asyncio.get_running_loop().time() - self._patience
-        cut = 0
+        cut = self._ending()
         for turn in self._reading.values():
             if cut < self._waiting and turn.begun <= late and not turn.is_cut and turn.timeout is not None:
                 turn.is_cut = True
