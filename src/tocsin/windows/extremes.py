@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
-from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
+from tocsin.windows.narrow import distinct
+from tocsin.windows.panes import Layout, Panes, runs_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["Extremes", "LastValues"]
@@ -57,13 +58,13 @@ class Extremes:
             extreme = np.full(len(slots), self._identity)
             self._merge.at(extreme, place, values[rows])
             counts = np.bincount(place, minlength=len(slots)).astype(np.int64)
-            merge_tail(self.panes.append(pane, (slots.astype(np.int32), counts, extreme)), self._merged)
+            self.panes.add(pane, (slots.astype(np.int32), counts, extreme), self._merged)
 
     def _merged(self, chunks: list[_Chunk]) -> _Chunk:
         held, samples, extremes = (np.concatenate(column) for column in zip(*chunks, strict=True))
-        slots, place = np.unique(held, return_inverse=True)
+        slots, place = distinct(held)
         extreme = np.full(len(slots), self._identity)
-        self._merge.at(extreme, place, extremes)
+        self._merge.at(extreme, place, extremes.astype(np.float64, copy=False))
         return slots, _sums_by(place, samples, len(slots)), extreme
 
     def expire(self, now: int) -> list[Slots]:
@@ -86,7 +87,7 @@ class Extremes:
         for chunks in self.panes.chunks.values():
             for held, _, extreme in chunks:
                 rows = doubted[held]
-                self._merge.at(self._extreme, held[rows], extreme[rows])
+                self._merge.at(self._extreme, held[rows], extreme[rows].astype(np.float64, copy=False))
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window."""
@@ -148,12 +149,12 @@ class LastValues:
         np.add.at(self._count, samples.slots, 1)
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
             slots, counts = np.unique(samples.slots[rows], return_counts=True)
-            merge_tail(self.panes.append(pane, (slots.astype(np.int32), counts.astype(np.int64))), self._merged)
+            self.panes.add(pane, (slots.astype(np.int32), counts.astype(np.int64)), self._merged)
 
     @staticmethod
     def _merged(chunks: list[tuple[Slots, NDArray[np.int64]]]) -> tuple[Slots, NDArray[np.int64]]:
         held, samples = (np.concatenate(column) for column in zip(*chunks, strict=True))
-        slots, place = np.unique(held, return_inverse=True)
+        slots, place = distinct(held)
         return slots, _sums_by(place, samples, len(slots))
 
     def expire(self, now: int) -> list[Slots]:
@@ -200,5 +201,5 @@ class LastValues:
 
 def _sums_by(place: NDArray[np.intp], numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     total = np.zeros(size, np.int64)
-    np.add.at(total, place, numbers)
+    np.add.at(total, place, numbers.astype(np.int64, copy=False))
     return total

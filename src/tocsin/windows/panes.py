@@ -2,12 +2,13 @@
 
 A window `(T - window, T]` is kept as panes `[index * pane, (index + 1) * pane)`. A sample goes to one pane; a pane
 leaves whole, once every instant in it is outside the window, so that a window is never shorter than asked and longer by
-at most one pane. Panes are sparse: they hold only the groups that had samples.
+at most one pane. Panes are sparse: they hold only the groups that had samples. A pane that time has passed is merged
+into one chunk of narrow columns; samples that come for it later are chunks beside it until it is merged again.
 Source: Li et al., "No Pane, No Gain", SIGMOD Record 34:1, 2005.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice, pairwise
+from itertools import count, islice, pairwise
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
+from tocsin.windows.narrow import narrowed
 
 __all__ = ["Layout", "Panes", "merge_tail", "pane_width", "runs_of"]
 
@@ -23,6 +25,13 @@ _FIVE_MINUTES = 300 * _SECOND
 
 _MERGE_AT = 32
 """Chunks of one pane before some are merged: what a small batch costs against what a pane weighs."""
+
+_OPEN_NS = 8 * _SECOND
+"""Panes that ended this long before the newest begins are at rest: exporters send every few seconds."""
+_REST_EVERY = 16
+"""Chunks added between two looks for panes at rest."""
+_REST_ROWS = 20_000
+"""About so many rows are merged at a look: a millisecond."""
 
 Chunk = TypeVar("Chunk", bound=tuple[Any, ...])
 """Columns of equal length, the first of which says what the rows are of."""
@@ -78,6 +87,31 @@ class Panes(Generic[Chunk]):
         self.width_ns = pane_width(window_ns)
         self.chunks: dict[int, list[Chunk]] = {}
         self._oldest: int | None = None
+        self._newest = -1
+        self._open_panes = max(1, _OPEN_NS // self.width_ns)
+        self._loose: set[int] = set()
+        """Panes that were added to since they were merged into one chunk."""
+        self._turn = next(_turns)
+
+    def add(self, pane: int, chunk: Chunk, merge: Callable[[list[Chunk]], Chunk]) -> None:
+        """Add a chunk to a pane and merge what is due; `merge` must give the same whatever was merged before."""
+        merge_tail(self.append(pane, chunk), merge)
+        self._loose.add(pane)
+        self._newest = max(self._newest, pane)
+        self._turn += 1
+        if self._turn % _REST_EVERY == 0:
+            self._lay_to_rest(merge)
+
+    def _lay_to_rest(self, merge: Callable[[list[Chunk]], Chunk]) -> None:
+        rows = 0
+        for pane in sorted(pane for pane in self._loose if pane < self._newest - self._open_panes):
+            self._loose.discard(pane)
+            chunks = self.chunks.get(pane)
+            if chunks:
+                rows += sum(len(chunk[0]) for chunk in chunks)
+                chunks[:] = [_narrow(merge(chunks))]
+            if rows > _REST_ROWS:
+                return
 
     def append(self, pane: int, chunk: Chunk) -> list[Chunk]:
         """Add a chunk to a pane and return all of the pane's chunks, for the caller to merge in place."""
@@ -116,7 +150,10 @@ class Panes(Generic[Chunk]):
 
         def state() -> State:
             rows = [columns_of(chunk) for _, chunks in held for chunk in chunks]
-            columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+            columns = [
+                np.concatenate(column, dtype=dtype)
+                for column, (dtype, _) in zip(zip(*rows, strict=True), layout.values(), strict=False)
+            ]
             return {
                 "panes": np.array([pane for pane, _ in held], np.int64),
                 "chunks": np.array([len(chunks) for _, chunks in held], np.int64),
@@ -144,7 +181,20 @@ class Panes(Generic[Chunk]):
         for name, (dtype, shape) in layout.items() if size else ():
             bounds = {} if columns else {"least": 0, "below": below}
             columns.append(held.array(name, dtype, size, shape=shape, **bounds))
-        chunks = (chunk_of([column[begin:end].copy() for column in columns]) for begin, end in pairwise([0, *ends]))
+        chunks = (chunk_of([_own(column[begin:end]) for column in columns]) for begin, end in pairwise([0, *ends]))
         pairs = zip(panes.tolist(), counts.tolist(), strict=True)
         self.chunks = {pane: list(islice(chunks, count)) for pane, count in pairs}
         self._oldest = min(self.chunks, default=None)
+
+
+_turns = count()
+"""Windows look for panes at rest one after the other, not all at the same chunk."""
+
+
+def _narrow(chunk: Any) -> Any:  # noqa: ANN401  # a chunk, or columns within one
+    return tuple(_narrow(each) for each in chunk) if isinstance(chunk, tuple) else narrowed(chunk)
+
+
+def _own(column: NDArray[Any]) -> NDArray[Any]:
+    narrow = narrowed(column)
+    return column.copy() if narrow is column else narrow

@@ -17,7 +17,8 @@ from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
 from tocsin.windows.index import KeyIndex, Secret, mix
-from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
+from tocsin.windows.narrow import distinct, narrowed
+from tocsin.windows.panes import Layout, Panes, runs_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["ACCURACY", "SketchCourse", "Sketches", "bucket_of", "value_of"]
@@ -88,7 +89,7 @@ class Sketches:
         np.maximum.at(self._top, samples.slots, buckets)
         ones = np.ones(len(counters), np.int64)
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            merge_tail(self.panes.append(pane, (counters[rows], ones[rows])), _merged)
+            self.panes.add(pane, (counters[rows], ones[rows]), _merged)
 
     def _counters_of(self, slots: Slots, buckets: NDArray[np.int64]) -> NDArray[np.int32]:
         counters, fresh = self._index.find_or_insert(self._keys_of(slots, buckets))
@@ -113,8 +114,8 @@ class Sketches:
     def expire(self, now: int) -> list[Slots]:
         """Take back the panes that left at event time `now`; return the slots concerned."""
         touched = []
-        for counters, counts in self.panes.expire(now):
-            slots = self._slot[counters]
+        for counters, held in self.panes.expire(now):
+            slots, counts = self._slot[counters], held.astype(np.int64, copy=False)
             np.subtract.at(self._held, counters, counts)
             np.subtract.at(self._count, slots, counts)
             self.reset(slots[self._count[slots] == 0].astype(np.int64))
@@ -131,7 +132,7 @@ class Sketches:
         self._index.renumber(moved)
         self._held, self._bucket, self._slot = self._held[used], self._bucket[used], self._slot[used]
         for chunks in self.panes.chunks.values():
-            chunks[:] = [(moved[counters], counts) for counters, counts in chunks]
+            chunks[:] = [(narrowed(moved[counters]), counts) for counters, counts in chunks]
         self._counters = _by_slot(self._slot)
 
     def freeze(self, used: int) -> Frozen:
@@ -214,10 +215,10 @@ def _by_slot(slot: Slots) -> dict[int, list[int]]:
 
 
 def _merged(chunks: list[_Chunk]) -> _Chunk:
-    counters, place = np.unique(np.concatenate([held for held, _ in chunks]), return_inverse=True)
+    counters, place = distinct(np.concatenate([held for held, _ in chunks]))
     total = np.zeros(len(counters), np.int64)
-    np.add.at(total, place, np.concatenate([counts for _, counts in chunks]))
-    return counters, total
+    np.add.at(total, place, np.concatenate([counts for _, counts in chunks], dtype=np.int64))
+    return counters.astype(np.int32, copy=False), total
 
 
 class SketchCourse:

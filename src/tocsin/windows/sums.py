@@ -16,6 +16,7 @@ from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.exact import add_pairs, moments_of, running_pairs, variance_of, weighted_powers
 from tocsin.windows.groups import grown
+from tocsin.windows.narrow import distinct
 from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
 
 __all__ = ["FloatSums", "IntegerSums", "Samples"]
@@ -130,7 +131,7 @@ class IntegerSums(_Sums):
         columns = counts, samples.values, unpriced
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
             chunk = samples.slots[rows], tuple(column[rows] for column in columns)
-            merge_tail(self.panes.append(pane, chunk), _merged)
+            self.panes.add(pane, chunk, _merged)
 
     @staticmethod
     def _columns(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -143,9 +144,10 @@ class IntegerSums(_Sums):
         """Take back the panes that left at event time `now`; return the slots concerned."""
         touched = []
         for slots, (counts, values, unpriced) in self.panes.expire(now):
-            np.subtract.at(self._totals["count"], slots, counts)
-            np.subtract.at(self._totals["total"], slots, values)
-            np.subtract.at(self._totals["unpriced"], slots, unpriced)
+            np.subtract.at(self._totals["count"], slots, counts.astype(np.int64, copy=False))
+            np.subtract.at(self._totals["total"], slots, values.astype(np.int64, copy=False))
+            if unpriced.any():
+                np.subtract.at(self._totals["unpriced"], slots, unpriced.astype(np.int64, copy=False))
             touched.append(slots)
         return touched
 
@@ -179,11 +181,11 @@ class IntegerSums(_Sums):
 
 
 def _merged(chunks: list[_Chunk]) -> _Chunk:
-    slots, place = np.unique(np.concatenate([slots for slots, _ in chunks]), return_inverse=True)
+    slots, place = distinct(np.concatenate([slots for slots, _ in chunks]))
     columns = []
     for i in range(len(chunks[0][1])):
-        values = np.concatenate([columns[i] for _, columns in chunks])
-        total = np.zeros(len(slots), values.dtype)
+        values = np.concatenate([columns[i] for _, columns in chunks], dtype=np.int64)
+        total = np.zeros(len(slots), np.int64)
         np.add.at(total, place, values)
         columns.append(total)
     return slots.astype(np.int32), tuple(columns)
@@ -231,7 +233,7 @@ class FloatSums(_Sums):
         with np.errstate(over="ignore", invalid="ignore"):
             for slots, (count, high, low) in gone:
                 totals["peak"][slots] = np.maximum(totals["peak"][slots], totals["high"][slots, 2])
-                self._apply(slots, -count, -high, -low)
+                self._apply(slots, -count.astype(np.int64, copy=False), -high, -low)
                 kept = totals["high"][slots, 2] * _TRUSTED_DROP >= totals["peak"][slots]
                 if not kept.all():  # NaN, which an infinite value leaves behind, is not kept either
                     doubtful.append(slots[~kept])
