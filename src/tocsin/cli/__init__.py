@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "demo": ("demo", "See it ring: a night's story, live in this terminal."),
     "notify-test": ("notify_test", "Send a test notification and show the receiver's answer."),
     "prices": ("prices", "Show what a model call costs, and why."),
+    "token": ("token", "Make a bearer token and what the configuration says of it."),
 }
 """Name -> module in this package, which has a function of the module's name; and one line of help."""
 

@@ -1,0 +1,28 @@
+"""What a process does for itself so that secrets in its memory reach no file."""
+
+import contextlib
+import ctypes
+import sys
+from typing import Final
+
+__all__ = ["keep_memory_private"]
+
+_PR_SET_DUMPABLE: Final = 4
+"""Of prctl(2)."""
+
+
+def keep_memory_private() -> None:
+    """Leave no core dump behind, and let no other process of this user read our memory.
+
+    Contact points need their secrets in the clear to use them, so a dump would hold them. On systems without these
+    calls nothing happens; what a debugger of root reads is not prevented anywhere.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            # Also where a pipe takes the dumps, which the limit does not stop (core(5)).
+            ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
