@@ -12,10 +12,11 @@ from stepped_clock import SteppedClock, settled
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import ConfigError, DeliveryError
 from tocsin.notify.egress import Network
-from tocsin.notify.history import Outcome
+from tocsin.notify.history import AttemptRecord, Outcome
 from tocsin.notify.lane import OutboxLimits, backoff
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
+from tocsin.notify.store import Follower, MemoryStore, Store, Unfinished
 from tocsin.rules.rule import Severity
 
 
@@ -49,11 +50,12 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(**limits: float) -> AsyncIterator[Scene]:
+async def scene(store: Store | None = None, **limits: float) -> AsyncIterator[Scene]:
     clock, observer = SteppedClock(), CountingObserver()
     outbox = Outbox(
         MessageWriter(),
         observer=observer,
+        store=store,
         clock=clock,
         random=Random(7),
         limits=dataclasses.replace(OutboxLimits(), **limits),  # type: ignore[arg-type]
@@ -362,34 +364,220 @@ async def test_an_event_for_a_contact_point_that_does_not_exist_is_counted_and_r
         assert it.observer.drops == [("nobody", event.id, "unknown")]
 
 
-async def test_what_a_former_process_left_is_delivered() -> None:
-    left = alert_event()
+class Ledger(MemoryStore):
+    """A durable store without a disk: another outbox may be given it later."""
 
-    class Journal:
-        def __init__(self) -> None:
-            self.finished_ids: list[str] = []
-            self.accepted_ids: list[str] = []
+    durable = True
 
-        def accepted(self, contact_point: str, event: AlertEvent, published_ns: int) -> None:
-            self.accepted_ids.append(event.id)
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Unfinished] = {}
+        self.outcomes: dict[tuple[str, str], Outcome] = {}
+        self.tries: list[AttemptRecord] = []
+        self.followers: dict[str, Follower] = {}
+        self.questions: list[tuple[str, int, int]] = []
+        self.heard: dict[str, list[str]] = {}
 
-        def finished(self, contact_point: str, event_id: str) -> None:
-            self.finished_ids.append(event_id)
+    def accepted(self, contact_point: str, event: AlertEvent, published_ns: int) -> bool:
+        new = (contact_point, event.id) not in self.known
+        if new:
+            self.known[contact_point, event.id] = Unfinished(event, published_ns, 0)
+            self.heard.setdefault(contact_point, []).append(event.alert_id)
+        return new
 
-        def unfinished(self, contact_point: str) -> list[tuple[AlertEvent, int]]:
-            return [(left, SteppedClock().now_ns())]
+    def attempted(self, event: AlertEvent, record: AttemptRecord) -> None:
+        self.tries.append(record)
+        key = record.contact_point, event.id
+        if record.number:
+            self.known[key] = dataclasses.replace(self.known[key], attempts=record.number)
 
-    journal, receiver = Journal(), Scripted()
-    ScriptedConfig.receivers["hook"] = receiver
-    async with Outbox(MessageWriter(), store=journal, clock=SteppedClock()) as outbox:
-        await outbox.reconfigure({"hook": ScriptedConfig(receiver="hook")}, Network())
-        await settled()
+    def finished(self, contact_point: str, event: AlertEvent, outcome: Outcome, text: str) -> None:
+        self.outcomes[contact_point, event.id] = outcome
+
+    def unfinished(self, contact_point: str) -> list[Unfinished]:
+        return [
+            one
+            for (name, event_id), one in self.known.items()
+            if name == contact_point and (name, event_id) not in self.outcomes
+        ]
+
+    def told(self, contact_point: str) -> list[str]:
+        return self.heard.get(contact_point, [])
+
+    def follow(self, contact_point: str, follower: Follower | None) -> None:
+        if follower is not None:
+            self.followers[contact_point] = follower
+
+    def more(self, contact_point: str, after_ns: int, limit: int) -> None:
+        self.questions.append((contact_point, after_ns, limit))
+
+    def answer(self) -> None:
+        """Answer the questions, as a database would a while later."""
+        questions, self.questions = self.questions, []
+        for contact_point, after_ns, limit in questions:
+            left = [one for one in self.unfinished(contact_point) if one.published_ns > after_ns]
+            self.followers[contact_point].refill(left[:limit], complete=len(left) < limit)
+
+    async def resend(self, contact_point: str, event_id: str) -> bool:
+        if self.outcomes.pop((contact_point, event_id), None) is None:
+            return False
+        self.followers[contact_point].adopt([self.known[contact_point, event_id]])
+        return True
+
+
+async def test_what_a_former_process_left_is_delivered_first_and_its_attempts_go_on() -> None:
+    store, left = Ledger(), alert_event()
+    store.known["hook", left.id] = Unfinished(left, SteppedClock().now_ns(), 3)
+    async with scene(store) as it:
+        receiver = Scripted()
+        await it.contact(hook=receiver)
         event = alert_event()
-        outbox.publish(event)
+        await it.publish(event)
+        assert receiver.taken == [left]
+        assert receiver.attempts[0][1].number == 4
+        store.answer()
         await settled()
         assert receiver.taken == [left, event]
-        assert journal.accepted_ids == [event.id]
-        assert journal.finished_ids == [left.id, event.id]
+        assert store.outcomes == {("hook", left.id): Outcome.DELIVERED, ("hook", event.id): Outcome.DELIVERED}
+
+
+async def test_an_event_that_was_accepted_before_is_not_sent_again() -> None:
+    store, receiver = Ledger(), Scripted()
+    event = alert_event()
+    async with scene(store) as it:
+        await it.contact(hook=receiver)
+        await it.publish(event)
+    async with scene(store) as it:
+        await it.contact(hook=receiver)
+        await it.publish(event, event)
+    assert receiver.taken == [event]
+
+
+async def test_who_was_told_before_a_restart_hears_of_the_end_also_below_the_minimum() -> None:
+    store, pager = Ledger(), Scripted()
+    fired = alert_event(notify=("pager",), severity=Severity.CRITICAL)
+    async with scene(store) as it:
+        await it.contact(pager=(pager, {"min_severity": "high"}))
+        await it.publish(fired)
+    async with scene(store) as it:
+        await it.contact(pager=(pager, {"min_severity": "high"}))
+        store.answer()
+        resolved = update_of(fired, Transition.RESOLVED, severity=Severity.MEDIUM)
+        await it.publish(resolved)
+        assert pager.taken == [fired, resolved]
+
+
+async def test_what_is_undelivered_at_the_end_stays_in_a_durable_store() -> None:
+    store = Ledger()
+    async with scene(store) as it:
+        await it.contact(hook=Scripted(unavailable))
+        event = alert_event()
+        await it.publish(event)
+        assert await it.outbox.drain(5) == 1
+        late = alert_event()
+        it.outbox.publish(late)
+    assert store.outcomes == {}
+    assert it.observer.drops == []
+    receiver = Scripted()
+    async with scene(store) as it:
+        await it.contact(hook=receiver)
+        await settled()
+        assert receiver.taken == [event, late]
+
+
+async def test_a_day_of_retries_counts_from_before_the_restart() -> None:
+    store = Ledger()
+    event = alert_event()
+    store.known["hook", event.id] = Unfinished(event, SteppedClock().now_ns() - 86_399_000_000_000, 400)
+    async with scene(store) as it:
+        down = Scripted(unavailable)
+        await it.contact(hook=down)
+        await it.clock.advance(600)
+        assert store.outcomes == {("hook", event.id): Outcome.FAILED}
+        assert it.observer.drops == [("hook", event.id, "expired")]
+        assert len(down.attempts) < 10
+
+
+async def test_a_full_queue_leaves_later_events_in_the_store_and_has_them_in_their_order() -> None:
+    store = Ledger()
+    async with scene(store, queue=4) as it:
+        slow = Scripted()
+        slow.gate.clear()
+        await it.contact(hook=slow)
+        events = [alert_event(notify=("hook",)) for _ in range(30)]
+        await it.publish(*events)
+        assert it.observer.lengths["hook"] == 4
+        slow.gate.set()
+        async with asyncio.timeout(5):
+            while len(slow.taken) < len(events):
+                await settled()
+                store.answer()
+        assert slow.taken == events
+        assert it.observer.drops == []
+        last = alert_event()
+        await it.publish(last)
+        assert slow.taken[-1] is last  # straight from memory again
+
+
+async def test_while_the_store_is_down_nobody_waits_for_it() -> None:
+    store = Ledger()
+    left, event = alert_event(), alert_event()
+    store.known["hook", left.id] = Unfinished(left, SteppedClock().now_ns(), 0)
+    async with scene(store) as it:
+        receiver = Scripted()
+        await it.contact(hook=receiver)
+        store.degraded = "no answer"
+        await it.publish(event)
+        assert receiver.taken == [left, event]
+        store.degraded = None
+        store.answer()
+        await settled()
+        assert receiver.taken == [left, event]
+
+
+async def test_what_waits_for_a_contact_point_that_is_removed_is_a_dead_letter_and_can_be_sent_again() -> None:
+    store = Ledger()
+    async with scene(store) as it:
+        down, other, back = Scripted(unavailable), Scripted(), Scripted()
+        await it.contact(hook=down, other=other)
+        event = alert_event(notify=("hook",))
+        await it.publish(event)
+        await it.contact(other=other)
+        assert store.outcomes == {("hook", event.id): Outcome.DROPPED}
+        with pytest.raises(LookupError):
+            await it.outbox.resend("hook", event.id)
+        await it.contact(other=other, hook=back)
+        assert await it.outbox.resend("hook", event.id)
+        await settled()
+        assert back.taken == [event]
+        assert not await it.outbox.resend("hook", event.id) or len(back.taken) == 1
+
+
+async def test_an_event_for_an_unknown_contact_point_is_a_dead_letter_once() -> None:
+    store = Ledger()
+    async with scene(store) as it:
+        event = alert_event(notify=("nobody",))
+        it.outbox.publish(event)
+        it.outbox.publish(event)
+        assert store.outcomes == {("nobody", event.id): Outcome.DROPPED}
+        assert it.observer.drops == [("nobody", event.id, "unknown")]
+
+
+async def test_what_gathers_while_a_receiver_asks_for_less_is_merged_and_the_latest_arrives() -> None:
+    async with scene() as it:
+        busy = Scripted(
+            lambda _event, _number: (
+                DeliveryError("429", retryable=True, retry_after=60) if it.clock.seconds < 1050 else None
+            )
+        )
+        await it.contact(hook=busy)
+        fired, other = alert_event(), alert_event()
+        reminder, resolved = update_of(fired, Transition.REMINDER), update_of(fired, Transition.RESOLVED)
+        await it.publish(fired)
+        await it.publish(reminder, resolved, other)
+        await it.clock.advance(61)
+        assert busy.taken == [resolved, other]
+        assert busy.attempts[-2][1].merged == 2
+        assert it.observer.drops == [("hook", fired.id, "merged"), ("hook", reminder.id, "merged")]
 
 
 async def test_a_notifier_that_ignores_its_own_timeout_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:

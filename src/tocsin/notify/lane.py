@@ -5,7 +5,9 @@ Lanes share nothing that waits.
 
 import asyncio
 import logging
+import sys
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -17,7 +19,7 @@ from tocsin.notify.contact import Answer, Attempt, ContactConfig, Notifier, Rate
 from tocsin.notify.history import AttemptRecord, History, Outcome
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.observer import Observer
-from tocsin.notify.store import Store
+from tocsin.notify.store import Store, Unfinished
 
 __all__ = ["Delivering", "Lane", "OutboxLimits", "RateGate", "backoff"]
 
@@ -34,7 +36,7 @@ class OutboxLimits:
     """How much waits, and how long. Times in seconds."""
 
     queue: int = 2_000
-    """Events per contact point."""
+    """Events per contact point in memory; with a durable store more of them wait there, without one they are lost."""
     retry_for: float = 24 * 3600.0
     backoff_base: float = 1.0
     backoff_cap: float = 300.0
@@ -95,14 +97,24 @@ class Lane:
         self._notifier = notifier
         self._replacement: tuple[ContactConfig, Notifier] | None = None
         self._shared = shared
-        self._backlog = Backlog(shared.limits.queue)
+        # With a durable store nothing has to go: what does not fit waits there, and `_has_room` says what fits.
+        self._backlog = Backlog(sys.maxsize if shared.store.durable else shared.limits.queue)
         self._gate = RateGate(config.rate_limit)
         self._told: OrderedDict[str, None] = OrderedDict()
         self._wake = asyncio.Event()
         self._paused_until = 0.0
         self._draining = False
-        for left in shared.store.unfinished(name):
-            self._backlog.add(Pending(left.event, left.published_ns, shared.clock.monotonic(), left.attempts))
+        self._newest = 0
+        """When the newest event that is or was in memory was published; later ones wait in the store, if `_behind`."""
+        self._stamp = 0
+        self._behind = False
+        """Whether some wait in the store alone."""
+        self._asked = False
+        self._behind_answer = False
+        """Whether some were left to the store since it was asked."""
+        for alert_id in shared.store.told(name):
+            self._tell(alert_id)
+        self._begin(shared.store.unfinished(name))
 
     def __len__(self) -> int:
         return len(self._backlog)
@@ -110,17 +122,35 @@ class Lane:
     def offer(self, event: AlertEvent) -> None:
         """Take an event if it is for this contact point; never blocks.
 
-        A full queue drops the one it misses least.
+        A full queue leaves it in the store, or without a durable one drops the event that it misses least.
         """
         if event in self._backlog or not self._wants(event):
             return
         shared = self._shared
-        item = Pending(event, shared.clock.now_ns(), shared.clock.monotonic())
-        if not shared.store.accepted(self.name, event, item.published_ns):
+        # No two alike, so that the store can be asked for what came after one.
+        self._stamp = max(shared.clock.now_ns(), self._stamp + 1)
+        if not shared.store.accepted(self.name, event, self._stamp):
             return
-        victim = self._backlog.add(item)
-        if victim is not None:
-            self._gone(victim, "queue_full", f"{shared.limits.queue} events wait already")
+        if shared.store.durable and not self._may_enter():
+            self._behind = self._behind_answer = True
+        else:
+            self._enter(Pending(event, self._stamp, shared.clock.monotonic()))
+        self._changed()
+
+    def adopt(self, left: Sequence[Unfinished]) -> None:
+        """Deliver these too: see `Follower.adopt`."""
+        for one in left:
+            if self._behind and one.published_ns > self._newest:
+                continue  # it waits in the store behind others, and comes with them
+            self._enter_again(one)
+        self._changed()
+
+    def refill(self, left: Sequence[Unfinished], *, complete: bool) -> None:
+        """Take what had waited in the store alone: see `Follower.refill`."""
+        self._asked = False
+        for one in left:
+            self._enter_again(one)
+        self._behind = self._behind_answer or not complete
         self._changed()
 
     def replace(self, config: ContactConfig, notifier: Notifier) -> None:
@@ -138,6 +168,7 @@ class Lane:
         while True:
             self._wake.clear()
             await self._adopt_replacement()
+            self._ask_for_more()
             item, seconds = self._next()
             if item is not None and seconds <= 0:
                 await self._deliver(item)
@@ -145,11 +176,16 @@ class Lane:
                 await self._shared.clock.wait(self._wake, seconds if item is not None else None)
 
     async def close(self, reason: str) -> None:
-        """Let go of the connections and of what is left, which is counted; `run` is over."""
-        for item in list(self._backlog):
-            self._gone(item, reason, "it was still waiting")
-            self._backlog.remove(item)
-        self._changed()
+        """Let go of the connections and of what is left; `run` is over.
+
+        At the service's end (`closed`) a durable store keeps what is left for the next one; else it is given up.
+        """
+        self._shared.store.follow(self.name, None)
+        if reason != "closed" or not self._shared.store.durable:
+            for item in list(self._backlog):
+                self._gone(item, reason, "it was still waiting")
+                self._backlog.remove(item)
+            self._changed()
         await self._notifier.aclose()
         if self._replacement is not None:
             await self._replacement[1].aclose()
@@ -165,10 +201,47 @@ class Lane:
         if event.transition is Transition.RESOLVED:
             self._told.pop(event.alert_id, None)
         elif severe:
-            self._told[event.alert_id] = None
-            if len(self._told) > _TOLD:
-                self._told.popitem(last=False)
+            self._tell(event.alert_id)
         return severe or known
+
+    def _tell(self, alert_id: str) -> None:
+        self._told[alert_id] = None
+        if len(self._told) > _TOLD:
+            self._told.popitem(last=False)
+
+    def _begin(self, left: Sequence[Unfinished]) -> None:
+        """Take what a former process left; what is more than that is asked for."""
+        store = self._shared.store
+        for one in left:
+            self._enter_again(one)
+        self._behind = bool(left)
+        store.follow(self.name, self)
+
+    def _may_enter(self) -> bool:
+        """Whether an event may be held in memory: in its turn, unless the store can't say whose turn it is."""
+        if len(self._backlog) >= self._shared.limits.queue:
+            return False
+        return not self._behind or self._shared.store.degraded is not None
+
+    def _enter(self, item: Pending) -> None:
+        if not self._behind:
+            self._newest = max(self._newest, item.published_ns)
+        victim = self._backlog.add(item)
+        if victim is not None:
+            self._gone(victim, "queue_full", f"{self._shared.limits.queue} events wait already")
+
+    def _enter_again(self, one: Unfinished) -> None:
+        self._newest = max(self._newest, one.published_ns)
+        self._stamp = max(self._stamp, one.published_ns)
+        if one.event not in self._backlog:
+            self._backlog.add(Pending(one.event, one.published_ns, self._shared.clock.monotonic(), one.attempts))
+
+    def _ask_for_more(self) -> None:
+        """Ask the store for what waits there alone, once half of the room is free."""
+        room = self._shared.limits.queue - len(self._backlog)
+        if self._behind and not self._asked and not self._draining and room * 2 >= self._shared.limits.queue:
+            self._asked, self._behind_answer = True, False
+            self._shared.store.more(self.name, self._newest, room)
 
     def _next(self) -> tuple[Pending | None, float]:
         """Return what to send next and in how many seconds."""
@@ -178,7 +251,10 @@ class Lane:
         item = self._backlog.head()
         if item is None:
             return None, 0.0
-        waiting = max(item.due, self._paused_until) - now
+        if self._paused_until > now:
+            self._merge()  # it asked for less, and of what gathers meanwhile only the latest counts
+            item = self._backlog.head()
+        waiting = max(item.due if item is not None else now, self._paused_until) - now
         if waiting > 0:
             return item, waiting
         held = self._gate.wait_time(now)
@@ -231,8 +307,8 @@ class Lane:
     def _delivered(self, item: Pending, attempt: Attempt, answer: Answer, seconds: float) -> None:
         self._backlog.remove(item)
         text = f"{answer.status} {answer.excerpt}".strip()
-        self._shared.store.finished(self.name, item.event, Outcome.DELIVERED, text)
         self._note(item, Outcome.DELIVERED, attempt, seconds, text)
+        self._shared.store.finished(self.name, item.event, Outcome.DELIVERED, text)
         self._shared.observer.delivered(self.name, seconds, item.event)
         if attempt.number > 1:
             _logger.info("contact point %s: event %s delivered by attempt %d", self.name, item.event.id, attempt.number)
@@ -269,9 +345,10 @@ class Lane:
 
     def _merge(self) -> None:
         for gone, standing in self._backlog.merge():
-            self._shared.store.finished(self.name, gone.event, Outcome.MERGED, f"merged into {standing.event.id}")
+            text = f"merged into {standing.event.id}"
+            self._note(gone, Outcome.MERGED, None, 0.0, text)
+            self._shared.store.finished(self.name, gone.event, Outcome.MERGED, text)
             self._shared.observer.dropped(self.name, gone.event, reason="merged")
-            self._note(gone, Outcome.MERGED, None, 0.0, f"merged into {standing.event.id}")
 
     async def _adopt_replacement(self) -> None:
         if self._replacement is None:
@@ -287,9 +364,9 @@ class Lane:
         await old.aclose()
 
     def _gone(self, item: Pending, reason: str, why: str) -> None:
+        self._note(item, Outcome.DROPPED, None, 0.0, reason)
         self._shared.store.finished(self.name, item.event, Outcome.DROPPED, why)
         self._shared.observer.dropped(self.name, item.event, reason=reason)
-        self._note(item, Outcome.DROPPED, None, 0.0, reason)
         _logger.error(
             "contact point %s: event %s (%s of alert %s) is lost: %s",
             self.name,
@@ -302,7 +379,9 @@ class Lane:
     def _note(self, item: Pending, outcome: Outcome, attempt: Attempt | None, seconds: float, text: str) -> None:
         number = attempt.number if attempt is not None else 0
         at_ns = attempt.at_ns if attempt is not None else self._shared.clock.now_ns()
-        self._shared.history.add(item.event.id, AttemptRecord(self.name, outcome, number, at_ns, seconds, text))
+        record = AttemptRecord(self.name, outcome, number, at_ns, seconds, text)
+        self._shared.history.add(item.event.id, record)
+        self._shared.store.attempted(item.event, record)
 
     def _changed(self) -> None:
         self._shared.observer.queue_length(self.name, len(self._backlog))

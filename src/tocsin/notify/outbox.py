@@ -17,7 +17,7 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.notify.clock import Clock, SystemClock
 from tocsin.notify.contact import ContactConfig, Notifier
 from tocsin.notify.egress import Network
-from tocsin.notify.history import AttemptRecord, History
+from tocsin.notify.history import AttemptRecord, History, Outcome
 from tocsin.notify.lane import Delivering, Lane, OutboxLimits
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.observer import Observer, SilentObserver
@@ -94,12 +94,32 @@ class Outbox:
         """
         for name in dict.fromkeys(event.notify):
             lane = self._lanes.get(name)
-            if lane is not None and not self._closed:
+            if lane is not None and (not self._closed or self._shared.store.durable):
                 lane.offer(event)
-                continue
-            reason = "closed" if self._closed else "unknown"
-            self._shared.observer.dropped(name, event, reason=reason)
-            _logger.error("event %s can't be sent to contact point %s: it is %s", event.id, name, reason)
+            else:
+                self._keep_for_later(name, event)
+
+    async def resend(self, contact_point: str, event_id: str) -> bool:
+        """Deliver a dead letter after all, under its old id; return whether there is one.
+
+        Raises:
+            LookupError: there is no such contact point now.
+            OverloadedError: the store can't be used at present.
+        """
+        if contact_point not in self._lanes:
+            raise LookupError(contact_point)
+        return await self._shared.store.resend(contact_point, event_id)
+
+    def _keep_for_later(self, name: str, event: AlertEvent) -> None:
+        """Leave an event that can't be sent now to the next process, or make it a dead letter."""
+        shared = self._shared
+        accepted = shared.store.accepted(name, event, shared.clock.now_ns())
+        if shared.store.durable and (self._closed or not accepted):
+            return
+        reason = "closed" if self._closed else "unknown"
+        shared.store.finished(name, event, Outcome.DROPPED, f"the contact point is {reason}")
+        shared.observer.dropped(name, event, reason=reason)
+        _logger.error("event %s can't be sent to contact point %s: it is %s", event.id, name, reason)
 
     def attempts(self, event_id: str) -> tuple[AttemptRecord, ...]:
         """Return what became of an event so far, the oldest record first."""
@@ -136,6 +156,7 @@ class Outbox:
                 lane = Lane(name, wanted[name], notifier, self._shared)
                 self._lanes[name] = lane
                 self._running[name] = self._tasks.create_task(lane.run(), name=f"notify {name}")
+        self._shared.store.keep(self._lanes)
 
     async def drain(self, timeout: float) -> int:  # noqa: ASYNC109  # a deadline for all lanes together
         """Take no more events, try what waits once more.
@@ -152,7 +173,10 @@ class Outbox:
         except TimeoutError:
             _logger.warning("notifications were still being sent after %g s", timeout)
         if left := len(self):
-            _logger.error("%d notifications are undelivered at the end", left)
+            if self._shared.store.durable:
+                _logger.warning("%d notifications are undelivered at the end; the next start sends them", left)
+            else:
+                _logger.error("%d notifications are undelivered at the end", left)
         return left
 
     async def _end(self, name: str, reason: str) -> None:
