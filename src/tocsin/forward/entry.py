@@ -1,5 +1,6 @@
 """One request on its way: what it is, where it is kept, and whose it is."""
 
+import asyncio
 import zlib
 from dataclasses import dataclass
 from enum import StrEnum
@@ -42,9 +43,19 @@ class Entry:
     """None: on disk only."""
     place: Place | None = None
     """None: in memory only, for now or for want of a disk."""
-    attempts: int = 0
+    kept: "asyncio.Future[bool] | None" = None
+    """Done once it is known whether the request is on disk."""
+    listed: bool = False
+    """Whether it is among those that are to be sent next."""
+    sending: bool = False
     gone: bool = False
     """Sent or dropped; whoever still holds it forgets it."""
+
+    def settle(self, *, kept: bool) -> None:
+        """Tell who waits for it whether the request is on disk."""
+        future, self.kept = self.kept, None
+        if future is not None and not future.done():
+            future.set_result(kept)
 
 
 def client_of(data: bytes) -> int:
