@@ -1,0 +1,63 @@
+"""Reads a journal's segments in order; whoever may read its files can, also while it is written."""
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from tocsin.journal.directory import SegmentFile, segments_in
+from tocsin.journal.record import Record
+from tocsin.journal.segment import records_of
+from tocsin.telemetry import journal as events
+
+__all__ = ["read_segments"]
+
+
+def read_segments(
+    directory: Path, after: int, *, own: bool = False, damaged: Callable[[SegmentFile], None] | None = None
+) -> Iterator[tuple[int, Record]]:
+    """Yield the records past a position in order. Damage is left out and reported, once for each segment. Blocks.
+
+    Args:
+        directory: of the journal.
+        after: the position.
+        own: this process has locked the directory.
+        damaged: told of a segment that SQLite could not read in full, after what it could read of it.
+
+    Raises:
+        OSError: the directory can't be read.
+    """
+    last = after
+    for segment in _wanted(segments_in(directory), after):
+        damage = _Damage()
+        for position, record in records_of(segment.path, last, damage.found, own=own):
+            last = position
+            yield position, record
+        if damage.records:
+            events.records_corrupt(segment=segment.path.name, first=damage.first, records=damage.records)
+        if damage.reason is not None and not segment.corrupt:
+            events.segment_set_aside(segment=segment.path.name, reason=damage.reason)
+            if damaged is not None:
+                damaged(segment)
+
+
+def _wanted(segments: list[SegmentFile], after: int) -> list[SegmentFile]:
+    """Return the segments that can hold records past a position: those that do not end before it."""
+    ended = [segment for segment, following in pairwise(segments) if following.first <= after + 1]
+    return segments[len(ended) :]
+
+
+class _Damage:
+    """What was found in one segment."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.first = 0
+        self.reason: str | None = None
+
+    def found(self, position: int, reason: str | None) -> None:
+        if reason is not None:
+            self.reason = reason
+            return
+        if not self.records:
+            self.first = position
+        self.records += 1
