@@ -9,7 +9,17 @@ import httpx2
 import psutil
 import pytest
 from grpc import aio
-from receiver_harness import KIB, MIB, TRACES, RecordingIntake, export, receiving, refused_export, trace_request
+from receiver_harness import (
+    KIB,
+    MIB,
+    TRACES,
+    Receiving,
+    RecordingIntake,
+    export,
+    receiving,
+    refused_export,
+    trace_request,
+)
 
 from tocsin.errors import OverloadedError
 from tocsin.receivers import http, http_body
@@ -101,3 +111,34 @@ async def test_refused_messages_are_not_kept_by_the_traceback_of_their_refusal()
             if attempt == 3:
                 baseline = process.memory_info().rss
         assert process.memory_info().rss - baseline < 100 * MIB
+
+
+async def post_json(tocsin: Receiving, spans: int) -> httpx2.Response:
+    body = b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b",".join([b"{}"] * spans) + b"]}]}]}"
+    async with httpx2.AsyncClient(trust_env=False, timeout=30) as client:
+        headers = {"content-type": "application/json"}
+        return await client.post(tocsin.http + "/v1/traces", content=body, headers=headers)
+
+
+async def test_json_that_would_become_too_much_is_413_before_it_is_translated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(_: bytes) -> bytes:
+        raise AssertionError("translated all the same")
+
+    async with receiving(max_request_size="1MiB", in_flight_bytes=16 * MIB) as tocsin:
+        assert (await post_json(tocsin, 1000)).status_code == 200
+        monkeypatch.setattr(http, "traces_from_json", never)
+        answer = await post_json(tocsin, 300_000)
+        assert answer.status_code == 413
+        assert "protobuf" in answer.json()["message"]
+        assert tocsin.budget.held == 0
+
+
+async def test_json_that_does_not_fit_now_is_503_and_is_taken_later() -> None:
+    async with receiving(max_request_size="1MiB", in_flight_bytes=16 * MIB) as tocsin:
+        tocsin.budget.take(14 * MIB)
+        assert (await post_json(tocsin, 10_000)).status_code == 503
+        tocsin.budget.give_back(14 * MIB)
+        assert (await post_json(tocsin, 10_000)).status_code == 200
+        assert tocsin.budget.held == 0

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self
 
-from tocsin.errors import OverloadedError
+from tocsin.errors import OverloadedError, TooLargeError
 from tocsin.receivers.intake import Intake
 
 __all__ = ["Admission", "ByteBudget", "Hold", "ReceiverObserver"]
@@ -95,6 +95,20 @@ class Hold:
         """
         self._budget.take(size)
         self._size += size
+
+    def reserve(self, size: int) -> None:
+        """Take `size` bytes more for work on what is held already.
+
+        Raises:
+            TooLargeError: they will never fit.
+            OverloadedError: they do not fit now.
+        """
+        if self._size + size > self._budget.limit:
+            raise TooLargeError(
+                f"translating the request takes {size} bytes more, over limits.in_flight_bytes"
+                f" ({self._budget.limit}); send smaller batches, or protobuf"
+            )
+        self.add(size)
 
     def admit(self, size: int) -> None:
         """Check, before anything is read and without taking anything, that `size` bytes would be welcome.

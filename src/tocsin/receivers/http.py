@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from tocsin.decode.json import logs_from_json, traces_from_json
+from tocsin.decode.json import logs_from_json, traces_from_json, translation_size
 from tocsin.errors import ConfigError, TocsinError
 from tocsin.receivers.admission import Admission, Hold
 from tocsin.receivers.authentication import Gate
@@ -26,6 +26,7 @@ from tocsin.receivers.http_body import ClientLeftError, opened, read_body
 from tocsin.receivers.http_protocol import protocol_class
 from tocsin.receivers.intake import Signal
 from tocsin.receivers.status import (
+    AMBIGUOUS,
     CONTENT_ENCODING,
     CONTENT_TYPE,
     INCOMPLETE,
@@ -117,6 +118,8 @@ class OtlpHttp:
         refusal = self._gate.refusal(value for name, value in scope["headers"] if name == b"authorization")
         if refusal is not None:
             raise _RefusedError(refusal)
+        if b"content-length" in headers and b"transfer-encoding" in headers:
+            raise _RefusedError(AMBIGUOUS)  # RFC 9112, 6.1: a proxy in front may see another end of it
         path = _PATHS.get(scope["path"])
         if path is None:
             raise _RefusedError(UNKNOWN_PATH)
@@ -133,7 +136,7 @@ class OtlpHttp:
                 receipt = METRICS_DROPPED
             else:
                 if kind == _JSON:
-                    data = await _translated(path.signal, data)
+                    data = await _translated(path.signal, data, hold)
                 receipt = await self._admission.intake.offer(path.signal, data, transport=_TRANSPORT)
         return json_success(receipt, path.rejected_key) if kind == _JSON else protobuf_success(receipt)
 
@@ -159,22 +162,29 @@ class OtlpHttp:
             headers.append((b"allow", b"POST"))
         if refusal is CONTENT_ENCODING:
             headers.append((b"accept-encoding", b"gzip, deflate, zstd"))
-        if refusal in (TIMEOUT, SHUTTING_DOWN):
+        if refusal in (AMBIGUOUS, TIMEOUT, SHUTTING_DOWN):
             headers.append((b"connection", b"close"))
         body = json_status(refusal) if is_json else protobuf_status(refusal)
         await _answer(send, refusal.http, body, is_json=is_json, extra=headers)
 
 
-async def _translated(signal: Signal, data: bytes) -> bytes:
+async def _translated(signal: Signal, data: bytes, hold: Hold) -> bytes:
     """Return a JSON request as protobuf.
 
     Raises:
+        TooLargeError: translating it would take more memory than all requests together may.
+        OverloadedError: it would take more than there is now.
         DecodeError: it is not OTLP in JSON.
     """
     from_json = traces_from_json if signal is Signal.TRACES else logs_from_json
+    size = translation_size(data)
+    hold.reserve(size)
     if len(data) < _OFF_LOOP_SIZE:
-        return from_json(data)
-    return await asyncio.to_thread(from_json, data)
+        translated = from_json(data)
+    else:
+        translated = await asyncio.to_thread(from_json, data)
+    hold.give_back(size)
+    return translated
 
 
 async def _answer(

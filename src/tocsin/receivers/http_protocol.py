@@ -53,6 +53,7 @@ def protocol_class(
             super().__init__(config, server_state, app_state, _loop)
             self.logger = _logger
             self._deadline: asyncio.TimerHandle | None = None
+            self._unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)  # type: ignore[arg-type] # TCP transports read and write
@@ -74,7 +75,16 @@ def protocol_class(
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._disarm()
+            self._is_read()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(header_seconds, self._leave)
+
+        def resume_writing(self) -> None:
+            self._is_read()
+            super().resume_writing()
 
         def send_400_response(self, msg: str) -> None:
             cycle: RequestResponseCycle | None = self.cycle  # None at first, though typed otherwise
@@ -98,6 +108,17 @@ def protocol_class(
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
+
+        def _is_read(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
+
+        def _leave(self) -> None:
+            """Leave a sender that asks and asks, and reads no answer."""
+            self._unread = None
+            observer.refused("http", TIMEOUT.reason)
+            self.transport.abort()
 
         def _cut_off(self) -> None:
             self._deadline = None

@@ -23,6 +23,7 @@ from tocsin.errors import DecodeError, OverloadedError, TocsinError, TooLargeErr
 from tocsin.receivers.intake import Receipt
 
 __all__ = [
+    "AMBIGUOUS",
     "CONTENT_ENCODING",
     "CONTENT_TYPE",
     "FORBIDDEN",
@@ -68,6 +69,12 @@ class Refusal:
 
 INCOMPLETE: Final = Refusal(
     "incomplete", grpc.StatusCode.INVALID_ARGUMENT, 400, "the request ended before its message was complete"
+)
+AMBIGUOUS: Final = Refusal(
+    "malformed",
+    grpc.StatusCode.INVALID_ARGUMENT,
+    400,
+    "the request has both Content-Length and Transfer-Encoding; send one of them",
 )
 TIMEOUT: Final = Refusal(
     "timeout",
@@ -121,6 +128,7 @@ INTERNAL: Final = Refusal(
 _MALFORMED: Final = Refusal("malformed", grpc.StatusCode.INVALID_ARGUMENT, 400, "")
 _TOO_LARGE: Final = Refusal("too_large", grpc.StatusCode.RESOURCE_EXHAUSTED, 413, "")
 _PREPARED: Final = (
+    AMBIGUOUS,
     INCOMPLETE,
     TIMEOUT,
     UNAUTHENTICATED,
