@@ -90,4 +90,4 @@ def test_chunks_of_a_pane_stay_few_and_lose_nothing(sizes: list[int]) -> None:
         assert len(chunks) < 32
     every = [row for chunk in chunks for row in chunk[0]]
     assert every == [place for place, size in enumerate(sizes) for _ in range(size)]
-    assert merged_rows <= 8 * sum(sizes)
+    assert merged_rows <= 12 * sum(sizes)

@@ -1,6 +1,7 @@
 """Deduplication against a dict of last deliveries."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -38,6 +39,34 @@ def test_a_span_counts_once_within_the_window_and_again_long_after(
             elif now - last[number] > WINDOW * 6 // 5:
                 assert fresh[place], "forgotten a generation after the window"
         last |= dict.fromkeys(numbers, now)
+
+
+def test_many_keys_make_short_generations_and_are_known_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tocsin.windows.seen._ROWS", 50)
+    rng, seen, last = np.random.default_rng(3), SeenKeys(WINDOW), dict[int, int]()
+    for now in range(0, 5 * WINDOW, 7):
+        numbers = rng.integers(1, 4000, 20)
+        fresh = seen.add(keys_of(numbers.tolist()), now)
+        for number, is_fresh in zip(numbers.tolist(), fresh.tolist(), strict=True):
+            if now - last.get(number, -WINDOW) <= WINDOW and number in last:
+                assert not is_fresh
+            elif now - last.get(number, -2 * WINDOW) > WINDOW * 6 // 5:
+                assert is_fresh
+            last[number] = now
+    assert 10 <= len(seen._frozen) <= 30
+
+
+@given(st.sets(st.integers(1, 2**17), min_size=2, max_size=60), st.integers(0, 2**16 - 1), st.sampled_from([0, 16, 46]))
+def test_keys_that_differ_in_a_few_bits_are_told_apart(numbers: set[int], first: int, shift: int) -> None:
+    keys = np.array([first << 48 ^ number << shift for number in numbers], np.uint64)
+    keys = keys[keys != 0]
+    seen = SeenKeys(WINDOW)
+    assert seen.add(keys, 0).all()
+    seen.add(keys_of([1]), WINDOW // 2)  # the first ones are a generation of their own now
+    others = np.setdiff1d(np.array([first << 48 ^ number << shift for number in range(1, 200)], np.uint64), keys)
+    assert seen._frozen[0].holds(keys).all()
+    assert not seen._frozen[0].holds(others).any()
+    np.testing.assert_array_equal(seen._frozen[0].keys(), np.sort(keys))
 
 
 @settings(max_examples=20)

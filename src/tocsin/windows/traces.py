@@ -363,8 +363,11 @@ class Traces:
         moved = np.full(len(keep), -1, np.int32)
         moved[old] = np.arange(len(old), dtype=np.int32)
         layout = self._layout()
-        self.capacity = max(self.capacity, 1 << int(len(old) * 2).bit_length())
-        self._columns = {name: grown(held[old], self.capacity, layout[name][1]) for name, held in self._columns.items()}
+        for name, held in self._columns.items():
+            if held.dtype == object or held[: self._used].any():  # else not touched: zeros become real as they are used
+                # In place: a new table would be many pages to be made real at once.
+                held[: len(old)] = held[old]
+                held[len(old) : self._used] = layout[name][1]
         self._index.renumber(moved)
         self._failures = {int(moved[slot]): held for slot, held in self._failures.items() if moved[slot] >= 0}
         self._used = len(old)
