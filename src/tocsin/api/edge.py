@@ -28,6 +28,7 @@ PUBLIC: Final = frozenset({"/healthz", "/readyz"})
 """Paths that a probe asks without a token."""
 MAX_BODY: Final = 1024 * 1024
 MAX_HEADERS: Final = 64
+MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_TARGET: Final = 8 * 1024
 """Bytes of path and query."""
 BODY_SECONDS: Final = 10.0
@@ -101,6 +102,8 @@ class Edge:
     def _too_much(self, scope: Scope, client: str) -> Response | None:
         if len(scope["headers"]) > MAX_HEADERS:
             return problem(431, f"more than {MAX_HEADERS} headers; send fewer")
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+            return problem(431, f"headers are over {MAX_HEADER_BYTES} bytes; send less")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET:
             return problem(414, f"path and query are longer than {MAX_TARGET} bytes")
         if (clients := self._protection.clients) is not None:
