@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin import telemetry
-from tocsin.errors import TocsinError
-from tocsin.model.batch import CostSource, SpanBatch
+from tocsin.errors import DecodeError, TocsinError
+from tocsin.forward.splice import splice
+from tocsin.model.batch import NANO_USD, CostSource, SpanBatch
 from tocsin.model.columns import Decoded, SpanColumns, TextColumn
 from tocsin.receivers.intake import Receipt, Signal
 from tocsin.semconv.normalizer import Normalized
+from tocsin.telemetry import forward as forward_telemetry
 
 __all__ = ["Answer", "Decodes", "Normalizes", "Offer", "Prepared", "Prices", "Stages", "internal"]
 
@@ -44,6 +46,8 @@ class Prepared:
     """Priced; together the usable rows of all offers, in order. None are empty."""
     answers: tuple[Answer, ...]
     """One for each offer."""
+    onward: tuple[bytes, ...] = ()
+    """Of each offer what is passed on, its costs added; empty: their own bytes."""
 
 
 class Decodes(Protocol):
@@ -85,6 +89,8 @@ class Stages:
     decoder: Decodes
     normalizer: Normalizes
     prices: Prices
+    add_cost: bool = False
+    """Whether requests with spans are passed on with their costs."""
 
     def prepare(self, offers: Sequence[Offer]) -> Prepared:
         """Return the offers, all of one signal, as priced columns. Raises nothing."""
@@ -111,6 +117,7 @@ class Stages:
         return Prepared(
             tuple(batch for one in alone for batch in one.batches),
             tuple(answer for one in alone for answer in one.answers),
+            tuple(_onward(offer, one) for offer, one in zip(offers, alone, strict=True)) if self.add_cost else (),
         )
 
     def _decode(self, offers: Sequence[Offer]) -> Decoded:
@@ -124,6 +131,7 @@ class Stages:
         offsets = np.asarray(decoded.offsets, np.intp)
         sizes = offsets[1:] - offsets[:-1]
         batches: tuple[SpanBatch, ...] = ()
+        onward: tuple[bytes, ...] = ()
         lost: list[Mapping[str, int]] = [{}] * len(offers)
         if len(decoded.columns):
             arrival = np.repeat(np.array([offer.arrival for offer in offers], np.int64), sizes)
@@ -132,18 +140,43 @@ class Stages:
                 self.prices.price(normalized.batch)
                 _count_unpriced(normalized.batch)
                 batches = (normalized.batch,)
+                if self.add_cost and traces:
+                    onward = _with_costs(offers, decoded, normalized)
             lost = _lost(normalized, decoded.offsets)
             for kind, number in normalized.flawed.items():
                 if number:
                     telemetry.values_refused(kind=kind, values=number)
         _count(offers, sizes.tolist(), decoded.errors, lost)
         answers = [error or _receipt(reasons) for error, reasons in zip(decoded.errors, lost, strict=True)]
-        return Prepared(batches, tuple(answers))
+        return Prepared(batches, tuple(answers), onward)
 
 
 def internal() -> TocsinError:
     """Return what a request is told that met a defect of ours; the same bytes may well fail again."""
     return TocsinError("internal error; the request was not (or not wholly) counted, and the log says where")
+
+
+def _onward(offer: Offer, alone: Prepared) -> bytes:
+    return alone.onward[0] if alone.onward else offer.data
+
+
+def _with_costs(offers: Sequence[Offer], decoded: Decoded, normalized: Normalized) -> tuple[bytes, ...]:
+    """Return the requests with the cost of each span that has one; decoded rows are spans in the order of the wire."""
+    batch, offsets = normalized.batch, decoded.offsets
+    costs = np.full(offsets[-1], np.nan)
+    priced = np.flatnonzero((batch.cost_source == CostSource.REPORTED) | (batch.cost_source == CostSource.COMPUTED))
+    costs[normalized.rows[priced]] = batch.cost_nano[priced] / NANO_USD
+    return tuple(_spliced(offer.data, costs[offsets[i] : offsets[i + 1]]) for i, offer in enumerate(offers))
+
+
+def _spliced(data: bytes, costs: NDArray[np.float64]) -> bytes:
+    if np.isnan(costs).all():
+        return data  # none has a cost, or the request was refused and is not passed on
+    try:
+        return splice(data, costs)
+    except (DecodeError, ValueError) as error:
+        forward_telemetry.cost_not_added(reason=type(error).__name__)
+        return data
 
 
 def _lost(normalized: Normalized, offsets: Sequence[int]) -> list[Mapping[str, int]]:
