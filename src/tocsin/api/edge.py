@@ -191,7 +191,9 @@ async def _body(scope: Scope, receive: Receive) -> bytes | Response | None:
 
 
 def _too_large() -> Response:
-    return problem(413, f"the body is over {MAX_BODY} bytes", headers={"connection": "close"})
+    # The connection stays: closed at once, a client that still sends would see a reset in the answer's place. What
+    # follows is dropped, and for no longer than headers may take.
+    return problem(413, f"the body is over {MAX_BODY} bytes")
 
 
 def _replayed(body: bytes | None, receive: Receive) -> Callable[[], "asyncio.Future[Message]"] | Receive:
