@@ -8,13 +8,26 @@ A hit fires the alert, further ones are counted, and it resolves once a whole co
 passed without one.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
 
 from tocsin.alerts.event import Transition
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
 from tocsin.rules.rule import Condition, Level, Rule
 
-__all__ = ["Alert", "AlertState", "Change", "due", "elapse", "observe", "worse"]
+__all__ = ["Alert", "AlertState", "Change", "due", "elapse", "freeze", "observe", "thaw", "worse"]
+
+_INTEGERS = ("level", "started_at", "fired_at", "ceased_at", "last_hit", "notified_at", "suppressed")
+_OPTIONAL = ("ceased_at", "notified_at")
+_OTHERS = ("state", "peak", "notified", "told", "group")
+_NEVER = np.iinfo(np.int64).min
+"""Stands for None where times are kept."""
 
 
 class AlertState(StrEnum):
@@ -62,6 +75,57 @@ class Change:
     notify: tuple[str, ...]
     suppressed: int
     escalated_from: int | None = None
+
+
+def freeze(alerts: Mapping[int, Alert]) -> Frozen:
+    """Return the state of the alerts of some slots."""
+    slots, rows = list(alerts), [*map(attrgetter(*_INTEGERS, *_OTHERS), alerts.values())]
+
+    def state() -> State:
+        columns: dict[str, Any] = dict(zip((*_INTEGERS, *_OTHERS), zip(*rows, strict=True), strict=False))
+        if not rows:
+            return {"slots": np.zeros(0, np.int64)}
+        kept: dict[str, State] = {
+            name: np.array([_NEVER if each is None else each for each in columns[name]], np.int64) for name in _INTEGERS
+        }
+        return {
+            **kept,
+            "slots": np.array(slots, np.int64),
+            "state": [each.value for each in columns["state"]],
+            "peak": np.array(columns["peak"], np.float64),
+            "notified": np.array(columns["notified"], np.bool_),
+            "told": [list(each) for each in columns["told"]],
+            "group": [dict(each) for each in columns["group"]],
+        }
+
+    return state
+
+
+def thaw(section: Section, rules: Mapping[int, Rule]) -> dict[int, Alert]:
+    """Return the alerts of a state; `rules` has the rule of each slot that may have an alert."""
+    slots = section.array("slots", np.int64).tolist()
+    if not slots:
+        return {}
+    columns = {name: section.array(name, np.int64, len(slots)).tolist() for name in _INTEGERS}
+    states, told = section.texts("state", len(slots)), section.text_lists("told", len(slots))
+    peaks = section.array("peak", np.float64, len(slots)).tolist()
+    notified = section.array("notified", np.bool_, len(slots)).tolist()
+    groups = section.parts("group", len(slots))
+    alerts: dict[int, Alert] = {}
+    for row, slot in enumerate(slots):
+        rule = rules.get(slot)
+        level = columns["level"][row]
+        if rule is None or slot in alerts or not 0 <= level < len(rule.levels) or states[row] not in _AWAKE:
+            raise section.unfit(f"has an alert for slot {slot} that no rule can have")
+        integers = {name: columns[name][row] for name in _INTEGERS}
+        integers |= {name: None for name in _OPTIONAL if integers[name] == _NEVER}
+        group = {label: groups[row].text(label) for label in groups[row].names()}
+        others = {"peak": peaks[row], "notified": notified[row], "told": tuple(told[row])}
+        alerts[slot] = Alert(rule, group, AlertState(states[row]), **others, **integers)
+    return alerts
+
+
+_AWAKE = (AlertState.PENDING, AlertState.FIRING)
 
 
 def worse(rule: Rule, left: float, right: float) -> float:

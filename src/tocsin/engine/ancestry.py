@@ -13,10 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.engine.batches import states_of, thawed_batches
 from tocsin.engine.twins import Twins, has_usage, model_calls
 from tocsin.model.batch import ABSENT, CostSource, SpanBatch, SpanClass
 from tocsin.model.columns import TextColumn
-from tocsin.windows.index import KeyIndex, mix
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
+from tocsin.windows.index import KeyIndex, Secret, keys_of_texts, mix, thawed_index
 from tocsin.windows.lineage import Lineage
 from tocsin.windows.traces import SUMS, Contribution, Traces, TraceTimes
 
@@ -26,6 +29,8 @@ _OF_A_BRANCH = frozenset({"agent", "prompt_version", "data_source"})
 _RESPONSES = 1 << 18
 _RECENT = 1 << 14
 _TEXTS = 1 << 16
+_KEPT = {"_start": np.int64, "_end": np.int64, "_output": np.int64, "_usage": np.bool_, "_scope": np.uint32}
+"""The columns of _Responses."""
 
 
 @dataclass(slots=True)
@@ -42,22 +47,23 @@ class Keys:
         return Keys(self.trace[rows], self.span[rows], self.parent[rows])
 
 
-def keys_of(batch: SpanBatch) -> Keys:
+def keys_of(batch: SpanBatch, secret: Secret) -> Keys:
     """Return the mixed ids of a batch."""
-    trace = mix(batch.trace_hi, batch.trace_lo)
-    parent = np.where(batch.parent_id == 0, np.uint64(0), mix(trace, batch.parent_id))
-    return Keys(trace, mix(trace, batch.span_id), parent)
+    trace = mix(batch.trace_hi, batch.trace_lo, secret)
+    parent = np.where(batch.parent_id == 0, np.uint64(0), mix(trace, batch.parent_id, secret))
+    return Keys(trace, mix(trace, batch.span_id, secret), parent)
 
 
 class Ancestry:
     """Traces and lineages for the labels that rules may inherit."""
 
-    def __init__(self, labels: tuple[str, ...], times: TraceTimes, limit: int) -> None:
+    def __init__(self, labels: tuple[str, ...], times: TraceTimes, limit: int, secret: Secret) -> None:
+        self._secret = secret
         self.labels = labels
         self.traces = Traces(labels, times, limit)
         self.lineage = Lineage(labels)
         self._silent = _Silent()
-        self._responses = _Responses()
+        self._responses = _Responses(secret)
         self._twins = Twins()
         self._texts_known = _Texts()
         self.sums_wanted = True
@@ -69,6 +75,24 @@ class Ancestry:
         self.labels = labels
         self.traces.extend(new)
         self.lineage.extend(new)
+
+    def freeze(self) -> dict[str, Frozen]:
+        """Return the sections of the state."""
+        silent, responses, twins = self._silent.freeze(), self._responses.freeze(), self._twins.freeze()
+        return {
+            "traces": self.traces.freeze(),
+            "lineage": self.lineage.freeze(),
+            "calls": lambda: {"silent": silent(), "responses": responses(), "twins": twins()},
+        }
+
+    def thaw(self, sections: Section) -> None:
+        """Take the state; the labels are the same, and the secret is the one of the state's keys."""
+        self.traces.thaw(sections.part("traces"), self._secret)
+        self.lineage.thaw(sections.part("lineage"))
+        calls = sections.part("calls")
+        self._silent.thaw(calls.part("silent"))
+        self._responses.thaw(calls.part("responses"))
+        self._twins.thaw(calls.part("twins"))
 
     def add(self, batch: SpanBatch, keys: Keys, now: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Learn from spans; return [n] their traces' slots and [n] which repeat a call that another span stands for."""
@@ -209,7 +233,8 @@ class _Responses:
     in time, and state the same output.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secret: Secret) -> None:
+        self._secret = secret
         self._index = KeyIndex()
         self._start = np.zeros(_RESPONSES, np.int64)
         self._end = np.zeros(_RESPONSES, np.int64)
@@ -246,7 +271,7 @@ class _Responses:
             while self._recent_rows - len(self._recent[0][1]) >= _RECENT:
                 self._recent_rows -= len(self._recent.popleft()[1])
             return True
-        recent, self._recent = self._recent, None
+        recent, self._recent, self._recent_rows = self._recent, None, 0
         for past, kept in recent:
             self._part(past, past.labels["response_id"], kept[-_RESPONSES // 2 :])
         return False
@@ -255,8 +280,8 @@ class _Responses:
         if self._index.rows + len(rows) > _RESPONSES:
             self._index = KeyIndex()
         result = np.zeros(len(rows), np.bool_)
-        hashes = np.array([hash(value) for value in ids.values], np.int64).view(np.uint64)[ids.code[rows]]
-        keys = mix(np.full(len(rows), 0x5E5B, np.uint64), hashes)
+        own = TextColumn(ids.code[rows], ids.values).compacted()
+        keys = keys_of_texts(own.values, self._secret)[own.code]
         places, fresh = self._index.find_or_insert(keys)
         self._keep(batch, places[fresh], rows[fresh])
         again = np.flatnonzero(~fresh)
@@ -273,6 +298,33 @@ class _Responses:
             if not result[i]:
                 self._keep(batch, place, row)
         return result
+
+    def freeze(self) -> Frozen:
+        keys, rows = self._index.freeze(), self._index.rows
+        columns = {name: getattr(self, name)[:rows].copy() for name in _KEPT}
+        only, recent = self._only, None if self._recent is None else list(self._recent)
+
+        def state() -> State:
+            held: dict[str, State] = {"keys": keys(), "only": only, "recent": None}
+            if recent is not None:
+                held["recent"] = states_of([batch.take(rows) for batch, rows in recent], ["response_id"])
+            return {**held, "columns": dict(columns)}
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        self._index = thawed_index(section, "keys")
+        rows, columns = self._index.rows, section.part("columns")
+        if rows > _RESPONSES:
+            raise section.unfit("has more responses than are kept")
+        for name, dtype in _KEPT.items():
+            getattr(self, name)[:rows] = columns.array(name, dtype, rows)
+        self._only = section.optional("only")
+        self._recent = None
+        if not section.is_none("recent"):
+            recent = thawed_batches(section.part("recent"))
+            self._recent = deque((batch, np.arange(len(batch))) for batch in recent)
+            self._recent_rows = sum(map(len, recent))
 
     def _keep(self, batch: SpanBatch, places: NDArray[np.int32] | int, rows: NDArray[np.intp] | int) -> None:
         """Remember the call that stands for an id; of several the last."""
@@ -300,6 +352,13 @@ class _Silent:
     def __init__(self) -> None:
         self._spans = KeyIndex()
         self._parents = KeyIndex()
+
+    def freeze(self) -> Frozen:
+        spans, parents = self._spans.freeze(), self._parents.freeze()
+        return lambda: {"spans": spans(), "parents": parents()}
+
+    def thaw(self, section: Section) -> None:
+        self._spans, self._parents = thawed_index(section, "spans"), thawed_index(section, "parents")
 
     def restore(self, batch: SpanBatch, keys: Keys, calls: NDArray[np.bool_], repeated: NDArray[np.bool_]) -> None:
         """Take back, in place, which calls are repeated where they have the usage that the counted ones lack."""

@@ -10,7 +10,8 @@ small ones.
 """
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,18 @@ from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.evidence import Ring
 from tocsin.engine.judge import Judge, Occasion
 from tocsin.engine.leaf import Leaf, LeafKey
-from tocsin.engine.plan import make_plan
-from tocsin.engine.statistics import EngineStatistics, RuleKey, Usage
+from tocsin.engine.plan import Plan, make_plan
+from tocsin.engine.statistics import Counters, EngineStatistics, RuleKey, Usage
 from tocsin.engine.tracerules import TraceRules
 from tocsin.engine.view import NUMBERS, View
 from tocsin.engine.waiting import Parked, Waiting
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch, SpanClass
+from tocsin.model.sections import Section
 from tocsin.model.settings import nanoseconds
+from tocsin.model.state import Frozen, State
 from tocsin.rules.rule import Rule, Scope
-from tocsin.windows.index import mix
+from tocsin.windows.index import Secret, mix
 from tocsin.windows.seen import SeenKeys
 from tocsin.windows.traces import TraceTimes
 
@@ -43,35 +46,45 @@ _SWEEP_NS = 1_000_000_000
 class Engine:
     """Windows, traces and alert state for some rules."""
 
+    FORMAT: Final = 1
+    """Version of the state that `freeze` gives; `thaw` takes no other."""
+
     def __init__(
         self, rules: Sequence[Rule], trace: TraceConfig | None = None, limits: LimitsConfig | None = None
     ) -> None:
         self._limits = limits or LimitsConfig()
         settings = trace or TraceConfig()
+        self._times = TraceTimes(*map(nanoseconds, (settings.grace, settings.idle, settings.max_age)))
+        self._secret = Secret()
         self._rules = tuple(rules)
-        self._plan = make_plan(rules, self._limits.groups, self._limits.evidence)
-        times = TraceTimes(*map(nanoseconds, (settings.grace, settings.idle, settings.max_age)))
-        self._ancestry = Ancestry(self._plan.inherited, times, self._limits.traces)
         self._seen = SeenKeys(nanoseconds(self._limits.dedup_window))
         self._waiting = Waiting(self._limits.waiting)
         self._judge = Judge(Ring(self._limits.evidence))
-        self._trace_rules = TraceRules(self._judge, self._ancestry.traces)
         self._max_skew = nanoseconds(self._limits.max_skew)
         self._time = 0
         self._moved_at = 0
-        self._next_sweep = 0
-        self._schedule: list[tuple[int, int, LeafKey]] = []
+        self._swept = 0
+        """Up to which second of event time groups were forgotten."""
+        self._schedule: list[tuple[int, int, LeafKey | None]] = []
         self._sequence = 0
         self._usage = Usage()
-        self._duplicates = 0
-        self._future = 0
-        self._past_counts: list[dict[RuleKey, int]] = [{}, {}, {}]
+        self._counters = Counters()
         self._events: list[AlertEvent] = []
+        self._make(())
+
+    def _make(self, inherited: tuple[str, ...]) -> None:
+        """Make what follows from the rules, and from the labels that former rules had inherited."""
+        self._plan = self._plan_of(self._rules, Plan(inherited=inherited))
+        self._ancestry = Ancestry(self._plan.inherited, self._times, self._limits.traces, self._secret)
+        self._trace_rules = TraceRules(self._judge, self._ancestry.traces)
         self._set_leaves()
+
+    def _plan_of(self, rules: Sequence[Rule], old: Plan) -> Plan:
+        return make_plan(rules, self._limits.groups, self._limits.evidence, self._secret, old)
 
     def _set_leaves(self) -> None:
         self._span_leaves = self._plan.of_scope(Scope.SPAN)
-        self._trace_rules.leaves = self._plan.of_scope(Scope.TRACE)
+        self._trace_rules.follow(self._plan.of_scope(Scope.TRACE))
         self._ancestry.sums_wanted = bool(self._trace_rules.leaves)
         self._watches = [watch for leaf in self._plan.leaves.values() for watch in leaf.watches]
         self._ancestry.traces.follow_numbers(
@@ -110,6 +123,7 @@ class Engine:
         self._judge.wall = now
         if not len(batch):
             return []
+        self._elapse(self._time)  # what late spans made due comes first, whether the clock has ticked since or not
         batch, keys = self._deduplicated(self._clocked(batch, now))
         if len(batch) and int(batch.end[-1]) >= self._time:
             self._moved_at = now  # late spans alone do not hold up the clock, which goes on from where it was
@@ -128,6 +142,7 @@ class Engine:
                 self._judge.since = self._time
                 self._time = max(self._time, int(batch.end[end - 1]))
                 self._feed(part, keys if whole else keys.part(rows))
+                self._sweep(self._time)
                 begin = end
             else:
                 self._elapse(min(max(due or 0, self._time), int(batch.end[begin])))
@@ -148,11 +163,12 @@ class Engine:
         alert whose rule is gone is resolved.
         """
         self._judge.wall = now
+        self._elapse(self._time)
         old = self._plan
         former = [(leaf, watch) for leaf in old.leaves.values() for watch in leaf.watches]
         for _, watch in former:
             self._keep_counts(watch)
-        self._plan = make_plan(rules, self._limits.groups, self._limits.evidence, old)
+        self._plan = self._plan_of(rules, old)
         self._rules = tuple(rules)
         self._ancestry.extend(self._plan.inherited)
         self._set_leaves()
@@ -162,6 +178,7 @@ class Engine:
                 if id(alert) not in kept:
                     self._events += self._judge.abandoned(leaf, watch, slot, alert, self._time)
         for leaf in self._plan.leaves.values():
+            leaf.resize()
             leaf.scheduled = None
             self._schedule_expiry(leaf)
             if leaf.window is not None:
@@ -169,13 +186,116 @@ class Engine:
                 self._emit(self._judge.drained(leaf, live, self._time, only_active=False))
         return self._taken()
 
+    # What is kept, and found again after a restart
+
+    def freeze(self) -> dict[str, Frozen]:
+        """Return the whole state as sections; to be called between other calls.
+
+        This copies what is changed in place, and takes a few milliseconds. The sections' functions arrange the rest;
+        they may be called later in another thread, one after another, while the engine goes on.
+        """
+        numbers = {key: number for number, key in enumerate(self._plan.leaves)}
+        schedule = [(at, sequence, numbers.get(key, -1) if key else -1) for at, sequence, key in self._schedule]
+        fields: dict[str, State] = {
+            "format": self.FORMAT,
+            "rules": _names(self._rules),
+            "inherited": list(self._plan.inherited),
+            "secret": int(self._secret.value),
+            "time": self._time,
+            "swept": self._swept,
+            "sequence": self._sequence,
+            "schedule": np.array(schedule, np.int64).reshape(-1, 3),
+        }
+        return {
+            "engine": lambda: fields,
+            "usage": self._usage.freeze(),
+            "counters": self._counters.freeze(),
+            "seen": self._seen.freeze(),
+            "evidence": self._judge.ring.freeze(),
+            "judge": self._judge.freeze(self._watches),
+            "trace rules": self._trace_rules.freeze(),
+            "waiting": self._waiting.freeze(),
+            **self._ancestry.freeze(),
+            **self._plan.freeze(),
+        }
+
+    def thaw(self, sections: Mapping[str, State], now: int) -> None:
+        """Go on from a state; the engine is new, and of the same rules. Limits and `trace` may be others.
+
+        Args:
+            sections: what the functions of `freeze` returned; tuples may have become lists.
+            now: wall clock, Unix nanoseconds. The time since the state was frozen does not pass.
+
+        Raises:
+            SnapshotError: it is of another format or other rules, or does not fit. The engine can't be used then.
+        """
+        state = Section(sections, "state")
+        own = state.part("engine")
+        if own.integer("format") != self.FORMAT:
+            raise own.unfit(f"is of format {own.integer('format')}, and this program reads {self.FORMAT}")
+        if own.text_lists("rules") != _names(self._rules):
+            raise own.unfit("is of other rules")
+        try:
+            self._thaw(state, own)
+        except (ValueError, TypeError, LookupError, OverflowError) as error:
+            raise state.unfit(f"has what can't be: {error}") from error
+        self.resume(now)
+
+    def _thaw(self, state: Section, own: Section) -> None:
+        self._secret.keep(own.integer("secret", most=(1 << 64) - 1))
+        inherited = own.texts("inherited")
+        self._make(tuple(inherited))
+        if list(self._plan.inherited) != inherited:
+            raise own.unfit("lacks labels that the rules inherit")
+        self._usage.thaw(state.part("usage"))
+        self._counters.thaw(state.part("counters"))
+        self._seen.thaw(state.part("seen"))
+        self._judge.ring.thaw(state.part("evidence"))
+        self._plan.thaw(state)
+        self._ancestry.thaw(state)
+        traces = self._ancestry.traces.used
+        self._trace_rules.thaw(state.part("trace rules"), traces)
+        self._waiting.thaw(state.part("waiting"), traces)
+        pairs = [(leaf, watch) for leaf in self._plan.leaves.values() for watch in leaf.watches]
+        self._judge.thaw(state.part("judge"), pairs)
+        self._time, self._swept = own.integer("time"), own.integer("swept")
+        self._sequence = own.integer("sequence")
+        keys = [*self._plan.leaves, None]
+        schedule = own.array("schedule", np.int64, shape=(3,), least=-(1 << 62)).tolist()
+        self._schedule = [(at, sequence, keys[number]) for at, sequence, number in schedule]
+        heapq.heapify(self._schedule)
+        if len({sequence for _, sequence, _ in self._schedule}) != len(self._schedule):
+            raise own.unfit("has something due twice")
+
+    def replay(
+        self, wall: int, time: int, batch: SpanBatch | None = None, rules: Sequence[Rule] | None = None
+    ) -> list[AlertEvent]:
+        """Take what was taken before, and return what it changed then: the same events with the same ids.
+
+        Args:
+            wall: the wall clock of then, Unix nanoseconds.
+            time: event time before it was taken; where neither batch nor rules are given, the time that was reached.
+            batch: what `ingest` was given.
+            rules: what `replace_rules` was given.
+        """
+        self._judge.wall = wall
+        if time:
+            self._elapse(max(time, self._time))
+        if batch is not None:
+            return self.ingest(batch, wall)
+        return self._taken() if rules is None else self.replace_rules(rules, wall)
+
+    def resume(self, now: int) -> None:
+        """Let event time go on from here with the wall clock, as if none had passed since the last record."""
+        self._moved_at = now
+
     # Taking in
 
     def _clocked(self, batch: SpanBatch, now: int) -> SpanBatch:
         """Return the batch ordered by time, with samples from too far in the future moved to the present."""
         ahead = batch.end > now + self._max_skew
         if ahead.any():
-            self._future += int(np.count_nonzero(ahead))
+            self._counters.future += int(np.count_nonzero(ahead))
             present = max(self._time, int(batch.end[~ahead].max(initial=0))) or now
             batch = batch.take(np.arange(len(batch)))
             batch.end[ahead] = present
@@ -184,7 +304,7 @@ class Engine:
         return batch
 
     def _deduplicated(self, batch: SpanBatch) -> tuple[SpanBatch, Keys]:
-        keys = keys_of(batch)
+        keys = keys_of(batch, self._secret)
         identity = keys.span
         results = np.flatnonzero(batch.span_class == SpanClass.EVALUATION)
         if len(results):
@@ -192,11 +312,11 @@ class Engine:
             identity = identity.copy()
             score = batch.numbers.get("judge_score")
             bits = np.zeros(len(results), np.uint64) if score is None else score[results].view(np.uint64)
-            identity[results] = mix(identity[results] ^ bits, batch.end[results].view(np.uint64))
+            identity[results] = mix(identity[results] ^ bits, batch.end[results].view(np.uint64), self._secret)
         fresh = self._seen.add(identity, max(self._time, int(batch.end[-1])))
         if fresh.all():
             return batch, keys
-        self._duplicates += int(np.count_nonzero(~fresh))
+        self._counters.duplicates += int(np.count_nonzero(~fresh))
         rows = np.flatnonzero(fresh)
         return batch.take(rows), keys.part(rows)
 
@@ -335,19 +455,19 @@ class Engine:
     def _elapse(self, until: int) -> None:
         """Let event time pass, stopping at every instant at which something happens."""
         while (due := self._next_due()) is not None and due <= until:
+            self._sweep(due)
             self._judge.since = self._time = max(self._time, due)
             self._expire(due)
             if (trace_due := self._ancestry.traces.next_due) is not None and trace_due <= due:
                 self._complete(due)
             self._emit(self._judge.elapsed(due))
         self._time = max(self._time, until)
-        if self._time >= self._next_sweep:
-            self._sweep()
+        self._sweep(self._time)
 
     def _expire(self, due: int) -> None:
         while self._schedule and self._schedule[0][0] <= due:
             at, _, key = heapq.heappop(self._schedule)
-            leaf = self._plan.leaves.get(key)
+            leaf = None if key is None else self._plan.leaves.get(key)
             if leaf is None or leaf.window is None or leaf.scheduled != at:
                 continue
             leaf.scheduled = None
@@ -374,23 +494,30 @@ class Engine:
             for leaf in self._trace_rules.leaves:
                 self._schedule_expiry(leaf)
 
-    def _sweep(self) -> None:
-        """Forget groups whose samples have all left, and cooldowns that are over."""
-        self._next_sweep = self._time + _SWEEP_NS
+    def _sweep(self, time: int) -> None:
+        """Forget groups whose samples have all left, and cooldowns that are over, once for each second of event time.
+
+        Which are forgotten before anything else happens hangs on event time alone, not on how often the clock ticks.
+        """
+        second = time // _SWEEP_NS * _SWEEP_NS
+        if second <= self._swept:
+            return
+        self._swept = second
         for groups in self._plan.groups.values():
             leaves = self._plan.over(groups)
             watches = [watch for leaf in leaves for watch in leaf.watches]
             longest = max((leaf.key.window_ns or 0 for leaf in leaves), default=0)
             longest += max((leaf.window.panes.width_ns for leaf in leaves if leaf.window is not None), default=0)
-            gone = groups.sweep(self._time - longest, lambda slot, held=watches: any(w.active[slot] for w in held))  # type: ignore[misc]  # a bound default
+            gone = groups.sweep(second - longest, lambda slot, held=watches: any(w.active[slot] for w in held))  # type: ignore[misc]  # a bound default
             if len(gone):
                 for leaf in leaves:
+                    leaf.resize()
                     if leaf.window is not None:
                         leaf.window.reset(gone)
                 for watch in watches:
                     watch.forget(gone)
         for watch in self._watches:
-            watch.forget_cooldowns(self._time)
+            watch.forget_cooldowns(second)
 
     # Giving out
 
@@ -402,14 +529,17 @@ class Engine:
         return events
 
     def _keep_counts(self, watch: Watch) -> None:
-        for past, column in zip(self._past_counts, (watch.samples, watch.late, watch.ungrouped), strict=True):
+        counters = self._counters
+        pasts = counters.samples, counters.late, counters.ungrouped
+        for past, column in zip(pasts, (watch.samples, watch.late, watch.ungrouped), strict=True):
             for i, rule in enumerate(watch.rules):
                 past[rule.key] = past.get(rule.key, 0) + int(column[i])
 
     @property
     def statistics(self) -> EngineStatistics:
         """What was counted since the start, and present sizes."""
-        samples, late, ungrouped = (dict(past) for past in self._past_counts)
+        counters = self._counters
+        samples, late, ungrouped = (dict(past) for past in (counters.samples, counters.late, counters.ungrouped))
         series: dict[RuleKey, int] = {}
         alerts = [alert for watch in self._watches for alert in watch.alerts.values()]
         for watch in self._watches:
@@ -428,8 +558,8 @@ class Engine:
             ungrouped,
             series,
             overflow=sum(groups.overflowed for groups in self._plan.groups.values()),
-            duplicates=self._duplicates,
-            future=self._future,
+            duplicates=counters.duplicates,
+            future=counters.future,
             late_in_trace=traces.late_spans,
             open_traces=len(traces),
             waiting=self._waiting.rows,
@@ -438,6 +568,10 @@ class Engine:
             cost_nano=dict(self._usage.cost_nano),
             tokens=dict(self._usage.tokens),
         )
+
+
+def _names(rules: Iterable[Rule]) -> list[list[str]]:
+    return [[rule.project, rule.name, rule.version] for rule in rules]
 
 
 def _usage_of(batch: SpanBatch) -> dict[str, NDArray[np.int64]]:

@@ -6,6 +6,7 @@ changes. Both are bounded: of a very busy window the evidence is from its latest
 """
 
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 
 from tocsin.alerts.event import Driver, TraceShare
 from tocsin.model.columns import TextColumn
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 
 __all__ = ["DRIVERS", "Contributions", "Ring", "SampleLog"]
 
@@ -27,6 +30,8 @@ _MOST_FRESH = 256
 
 _Block = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 _START = 1024
+_COLUMNS: dict[str, type[np.generic]] = {"slots": np.int32, "times": np.int64, "values": np.float64, "places": np.int64}
+"""Of a block."""
 
 
 class Ring:
@@ -86,6 +91,35 @@ class Ring:
             columns[name][held % size] = column[held % self._size]
         self._columns, self._size = columns, size
 
+    def freeze(self) -> Frozen:
+        """Return what was written and not overwritten."""
+        held = min(self.written, self._size)
+        columns = {name: column[:held].copy() for name, column in self._columns.items()}
+        fields: dict[str, State] = {"written": self.written, "size": self._size, "limit": self.limit}
+        texts, known = self._texts, len(self._texts)
+
+        def state() -> State:
+            kept: dict[str, State] = {name: packed(column) for name, column in columns.items()}
+            return {**fields, "columns": kept, "texts": texts[:known]}
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the latest samples of a state, as many as there is room for."""
+        self.written, size = section.integer("written"), section.integer("size", 1, max(2 * self.limit, 1 << 22))
+        self._texts = section.texts("texts")
+        self._codes = {text: code for code, text in enumerate(self._texts)}
+        if section.integer("limit") == self.limit:
+            self._size = size
+        held = section.part("columns")
+        rows = min(self.written, size)
+        newest = np.arange(max(0, self.written - min(rows, self._size)), self.written)
+        for name, column in self._columns.items():
+            bounds = (-1, len(self._texts)) if name in DRIVERS else (None, None)
+            kept = held.array(name, column.dtype, rows, least=bounds[0], below=bounds[1])
+            self._columns[name] = np.zeros(self._size, column.dtype)
+            self._columns[name][newest % self._size] = kept[newest % size]
+
     def is_held(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return [n] which places were not overwritten."""
         return places >= self.written - self._size
@@ -104,7 +138,7 @@ class SampleLog:
     """The latest samples of one window: slot, time, value and place in the ring, in blocks as they came."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._fresh: list[_Block] = []
         self._blocks: deque[_Block] = deque()
         self._rows = 0
@@ -125,8 +159,37 @@ class SampleLog:
                 self._blocks.append(_joined(self._fresh))
                 self._fresh.clear()
                 self._fresh_rows = 0
-        while self._blocks and self._rows - len(self._blocks[0][0]) >= self._limit:
+        while self._blocks and self._rows - len(self._blocks[0][0]) >= self.limit:
             self._rows -= len(self._blocks.popleft()[0])
+
+    def freeze(self) -> Frozen:
+        """Return the samples; no block is ever changed."""
+        blocks, fresh = [*self._blocks, *self._fresh], len(self._fresh)
+
+        def state() -> State:
+            columns = zip(_COLUMNS, zip(*blocks, strict=True), strict=False)
+            return {
+                "rows": np.array([len(slots) for slots, *_ in blocks], np.int64),
+                "fresh": fresh,
+                "columns": {name: packed(np.concatenate(column)) for name, column in columns},
+            }
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the samples of a state."""
+        sizes = section.array("rows", np.int64, least=0, below=1 << 31)
+        fresh = section.integer("fresh", most=len(sizes))
+        if not len(sizes):
+            return
+        self._rows, held = int(sizes.sum()), section.part("columns")
+        self._fresh_rows = int(sizes[len(sizes) - fresh :].sum())
+        columns = [held.array(name, dtype, self._rows) for name, dtype in _COLUMNS.items()]
+        if held.is_whole("values"):
+            columns[2] = held.array("values", np.int64, self._rows)
+        bounds = pairwise([0, *np.cumsum(sizes).tolist()])
+        blocks: list[_Block] = [tuple(column[begin:end].copy() for column in columns) for begin, end in bounds]  # type: ignore[misc]  # four columns
+        self._blocks, self._fresh = deque(blocks[: len(blocks) - fresh]), blocks[len(blocks) - fresh :]
 
     def of(self, slot: int, after: int, until: int, ring: Ring) -> "Contributions":
         """Return the samples of a slot with event times in (after, until]."""

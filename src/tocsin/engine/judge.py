@@ -1,7 +1,7 @@
 """Judging: samples into a window, the window's values against conditions, what changed into events with evidence."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from tocsin.engine.leaf import Leaf, Window
 from tocsin.engine.view import label_of
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
@@ -87,6 +89,26 @@ class Judge:
             watch.scheduled[slot] = at
             self._sequence += 1
             heapq.heappush(self._due, (at, self._sequence, leaf, watch, slot))
+
+    def freeze(self, watches: Iterable[Watch]) -> Frozen:
+        """Return what is due; `watches` are all that there are, in an order that their rules decide."""
+        numbers = {id(watch): number for number, watch in enumerate(watches)}
+        due = [(at, sequence, numbers[id(watch)], slot) for at, sequence, _, watch, slot in self._due]
+        fields: dict[str, State] = {"wall": self.wall, "since": self.since, "sequence": self._sequence}
+        return lambda: {**fields, "due": np.array(due, np.int64).reshape(-1, 4)}
+
+    def thaw(self, section: Section, watches: Sequence[tuple[Leaf, Watch]]) -> None:
+        """Take what is due; it names watches by their numbers in `watches`."""
+        self.wall, self.since = section.integer("wall"), section.integer("since", -(1 << 63))
+        self._sequence = section.integer("sequence")
+        self._due = []
+        for at, sequence, number, slot in section.array("due", np.int64, least=-(1 << 63), shape=(4,)).tolist():
+            if not 0 <= number < len(watches) or not 0 <= slot < watches[number][1].groups.used:
+                raise section.unfit("has something due of a rule that is none")
+            self._due.append((at, sequence, *watches[number], slot))
+        heapq.heapify(self._due)
+        if len({sequence for _, sequence, *_ in self._due}) != len(self._due):
+            raise section.unfit("has something due twice")
 
     def elapsed(self, now: int) -> list[AlertEvent]:
         """Return what the passing of time up to `now` changes in alerts."""

@@ -11,10 +11,13 @@ from tocsin.engine.evidence import SampleLog
 from tocsin.engine.view import BILLED, SCALE, Measured, View, classes_of
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanClass
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
 from tocsin.rules.filters import Filter
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule, Sampling, Scope
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.groups import Groups
+from tocsin.windows.index import Secret
 from tocsin.windows.sketches import SketchCourse, Sketches
 from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
@@ -125,10 +128,10 @@ def reader_key(rule: Rule) -> tuple[Any, ...]:
     return rule.aggregate, rule.quantile, rule.condition
 
 
-def _window(storage: str, window_ns: int) -> Window:
+def _window(storage: str, window_ns: int, secret: Secret) -> Window:
     match storage:
         case "sketch":
-            return Sketches(window_ns)
+            return Sketches(window_ns, secret)
         case "min" | "max":
             return Extremes(window_ns, largest=storage == "max")
         case "last":
@@ -146,6 +149,8 @@ class Leaf:
     key: LeafKey
     groups: Groups
     log: SampleLog
+    secret: Secret
+    """Of the engine."""
     watches: list[Watch] = field(default_factory=list)
     window: Window | None = None
     scheduled: int | None = None
@@ -156,8 +161,6 @@ class Leaf:
     """The number of what decides which rows it takes; leaves over the same spans mostly share one."""
     awaited: tuple[int, ...] = ()
     """Bits of inherited labels; a row waits while all bits of any of these are missing."""
-    judged: set[int] = field(default_factory=set)
-    """Slots of traces that were found in breach while they grew, for trace rules without a window."""
 
     billed: bool = field(init=False)
     """Whether the metric is of what is paid for."""
@@ -169,7 +172,7 @@ class Leaf:
         self.billed = self.key.metric in BILLED
         self.scale = SCALE.get(self.key.metric, 1.0)
         if self.key.window_ns is not None:
-            self.window = _window(self.key.storage, self.key.window_ns)
+            self.window = _window(self.key.storage, self.key.window_ns, self.secret)
             self.window.resize(self.groups.capacity)
 
     def resize(self) -> None:
@@ -178,6 +181,28 @@ class Leaf:
             self.window.resize(self.groups.capacity)
         for watch in self.watches:
             watch.resize()
+
+    def freeze(self) -> Frozen:
+        """Return the state of the window, the samples behind it and the watches; the groups have their own."""
+        self.resize()
+        window = None if self.window is None else self.window.freeze(self.groups.used)
+        log, watches, scheduled = self.log.freeze(), [watch.freeze() for watch in self.watches], self.scheduled
+
+        def state() -> State:
+            held: State = None if window is None else window()
+            return {"window": held, "log": log(), "watches": [each() for each in watches], "scheduled": scheduled}
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take a state; the groups have theirs already."""
+        self.resize()
+        if self.window is not None:
+            self.window.thaw(section.part("window"), self.groups.used)
+        self.log.thaw(section.part("log"))
+        for watch, held in zip(self.watches, section.parts("watches", len(self.watches)), strict=True):
+            watch.thaw(held)
+        self.scheduled = section.optional("scheduled", -(1 << 63))
 
     def values(self, watch: Watch, window: "Window | SketchCourse", slots: NDArray[Any]) -> NDArray[np.float64]:
         """Return [n] what a watch compares, in the rule's unit; NaN where there is nothing to compare."""

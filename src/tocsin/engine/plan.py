@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from tocsin.engine.evidence import SampleLog
 from tocsin.engine.leaf import NOT_INHERITED, Leaf, LeafKey, awaited_bits, leaf_key, reader_key
 from tocsin.engine.watch import Watch
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen
 from tocsin.rules.rule import Rule, Scope
 from tocsin.windows.groups import Groups
+from tocsin.windows.index import Secret
 
 __all__ = ["Plan", "make_plan"]
 
@@ -33,8 +36,22 @@ class Plan:
         """Return the leaves with a grouping."""
         return [leaf for leaf in self.leaves.values() if leaf.groups is groups]
 
+    def freeze(self) -> dict[str, Frozen]:
+        """Return a section for each grouping and each leaf."""
+        sections = {f"groups {number}": groups.freeze() for number, groups in enumerate(self.groups.values())}
+        return sections | {f"leaf {number}": leaf.freeze() for number, leaf in enumerate(self.leaves.values())}
 
-def make_plan(rules: Sequence[Rule], group_limit: int, evidence_limit: int, old: Plan | None = None) -> Plan:
+    def thaw(self, sections: Section) -> None:
+        """Take the sections of a plan of the same rules."""
+        for number, groups in enumerate(self.groups.values()):
+            groups.thaw(sections.part(f"groups {number}"))
+        for number, leaf in enumerate(self.leaves.values()):
+            leaf.thaw(sections.part(f"leaf {number}"))
+
+
+def make_plan(
+    rules: Sequence[Rule], group_limit: int, evidence_limit: int, secret: Secret, old: Plan | None = None
+) -> Plan:
     """Return the plan of some rules, taking windows and alert state from an old one where their keys are equal."""
     plan = Plan(inherited=_inherited(rules, old.inherited if old else ()))
     bits = {label: 1 << i for i, label in enumerate(plan.inherited)}
@@ -53,7 +70,8 @@ def make_plan(rules: Sequence[Rule], group_limit: int, evidence_limit: int, old:
             before = old.groups.get(place) if old else None
             plan.groups[place] = Groups(len(key.grouping), group_limit) if before is None else before
         groups = plan.groups[place]
-        leaf = kept if kept is not None else Leaf(key, groups, SampleLog(log_limit))
+        leaf = kept if kept is not None else Leaf(key, groups, SampleLog(log_limit), secret)
+        leaf.log.limit = log_limit
         former, leaf.watches = leaf.watches, _watches(sharing, groups)
         leaf.awaited = awaited_bits(key, bits)
         leaf.measure = measures.setdefault((key.metric, key.attribute), len(measures))

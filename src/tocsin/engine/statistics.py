@@ -1,13 +1,17 @@
 """What the engine counted since it started: for metrics, never for decisions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.model.batch import SpanBatch, SpanClass
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
 
-__all__ = ["EngineStatistics", "RuleKey", "Usage"]
+__all__ = ["Counters", "EngineStatistics", "RuleKey", "Usage"]
 
 _MAX_MODELS = 1000
 _MAX_TABLE = 1 << 14
@@ -42,12 +46,59 @@ class EngineStatistics:
     """By (provider, model, type)."""
 
 
+@dataclass(slots=True)
+class Counters:
+    """What the engine itself counts, and what watches counted that are gone."""
+
+    duplicates: int = 0
+    future: int = 0
+    samples: dict[RuleKey, int] = field(default_factory=dict)
+    late: dict[RuleKey, int] = field(default_factory=dict)
+    ungrouped: dict[RuleKey, int] = field(default_factory=dict)
+
+    def freeze(self) -> Frozen:
+        """Return the counts."""
+        fields: dict[str, State] = {"duplicates": self.duplicates, "future": self.future}
+        for name in ("samples", "late", "ungrouped"):
+            fields[name] = _listed(getattr(self, name))
+        return lambda: fields
+
+    def thaw(self, section: Section) -> None:
+        """Take the counts of a state."""
+        self.duplicates, self.future = section.integer("duplicates"), section.integer("future")
+        for name in ("samples", "late", "ungrouped"):
+            counts = _unlisted(section.part(name), 2)
+            setattr(self, name, {(project, rule): count for (project, rule), count in counts.items()})
+
+
+def _listed(counts: Mapping[Any, int]) -> State:
+    return {"names": [list(names) for names in counts], "counts": list(counts.values())}
+
+
+def _unlisted(section: Section, width: int) -> dict[tuple[str, ...], int]:
+    names = section.text_lists("names")
+    if any(len(each) != width for each in names):
+        raise section.unfit("has a count of what can't be counted")
+    return {tuple(each): count for each, count in zip(names, section.integers("counts", len(names)), strict=True)}
+
+
 class Usage:
     """Cost and tokens of counted calls by provider and model; bounded, whatever names are sent."""
 
     def __init__(self) -> None:
         self.cost_nano: dict[tuple[str, str], int] = {}
         self.tokens: dict[tuple[str, str, str], int] = {}
+
+    def freeze(self) -> Frozen:
+        """Return what was counted."""
+        cost, tokens = _listed(self.cost_nano), _listed(self.tokens)
+        return lambda: {"cost": cost, "tokens": tokens}
+
+    def thaw(self, section: Section) -> None:
+        """Take what was counted."""
+        cost, tokens = _unlisted(section.part("cost"), 2), _unlisted(section.part("tokens"), 3)
+        self.cost_nano = {(provider, model): count for (provider, model), count in cost.items()}
+        self.tokens = {(provider, model, kind): count for (provider, model, kind), count in tokens.items()}
 
     def add(self, batch: SpanBatch, billed: NDArray[np.bool_]) -> None:
         """Count the calls of a batch."""

@@ -17,6 +17,8 @@ from tocsin.engine.statistics import RuleKey
 from tocsin.engine.view import labelled
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
 from tocsin.rules.filters import Filter
 from tocsin.rules.rule import Aggregate, Condition, Metric
 from tocsin.windows.groups import Key
@@ -26,6 +28,7 @@ from tocsin.windows.traces import Traces
 __all__ = ["TraceRules"]
 
 
+_RULE_PARTS = 2
 _TOP = 1_000
 """Stands for a rule's most severe level: a trace that reached it has nothing more to reach while it grows."""
 
@@ -41,6 +44,54 @@ class TraceRules:
         """(rule, trace slot) -> level at which the trace was found in breach, and its group's key."""
         self._counted: dict[LeafKey, dict[int, tuple[Key, int, int]]] = {}
         """Per growing leaf: trace slot -> its group's key, what was counted of it, and when last."""
+
+    def follow(self, leaves: Sequence[Leaf]) -> None:
+        """Judge by these from now on; what was counted for others is forgotten with their windows."""
+        self.leaves = leaves
+        growing = {leaf.key for leaf in leaves if leaf.key.growing}
+        self._counted = {key: known for key, known in self._counted.items() if key in growing}
+
+    def freeze(self) -> Frozen:
+        """Return what was judged and counted of traces that are open."""
+        judged = self._judged.copy()
+        numbers = {leaf.key: number for number, leaf in enumerate(self.leaves)}
+        counted = {numbers[key]: known.copy() for key, known in self._counted.items()}
+
+        def state() -> State:
+            return {
+                "rules": [list(rule) for rule, _ in judged],
+                "slots": np.array([slot for _, slot in judged], np.int64),
+                "levels": np.array([level for level, _ in judged.values()], np.int64),
+                "keys": [list(key) for _, key in judged.values()],
+                "counted": {
+                    str(number): {
+                        "slots": np.array(list(known), np.int64),
+                        "keys": [list(key) for key, _, _ in known.values()],
+                        "values": np.array([(value, at) for _, value, at in known.values()], np.int64).reshape(-1, 2),
+                    }
+                    for number, known in counted.items()
+                },
+            }
+
+        return state
+
+    def thaw(self, section: Section, slots_below: int) -> None:
+        """Take a state of the same leaves."""
+        slots = section.array("slots", np.int64, least=0, below=slots_below).tolist()
+        rules, keys = section.text_lists("rules", len(slots)), section.text_lists("keys", len(slots))
+        levels = section.array("levels", np.int64, len(slots)).tolist()
+        if any(len(rule) != _RULE_PARTS for rule in rules):
+            raise section.unfit("has a rule that is not named by project and name")
+        self._judged = {
+            ((rule[0], rule[1]), slot): (level, tuple(key))
+            for rule, slot, level, key in zip(rules, slots, levels, keys, strict=True)
+        }
+        counted = section.part("counted")
+        for name in counted.names():
+            leaf = dict(enumerate(self.leaves)).get(int(name)) if name.isdecimal() else None
+            if leaf is None or not leaf.key.growing:
+                raise section.unfit(f"has a count of traces for leaf {name}, which has none")
+            self._counted[leaf.key] = _thawed_counts(counted.part(name), slots_below, leaf.groups.width)
 
     def renumber(self, moved: NDArray[np.int32]) -> None:
         """Follow traces to their new slots."""
@@ -300,6 +351,15 @@ class TraceRules:
 
     def _texts(self, slot: int, label: str) -> tuple[str, ...]:
         return (self._traces.trace_id(slot),) if label == "trace" else self._traces.texts(slot, label)
+
+
+def _thawed_counts(section: Section, slots_below: int, width: int) -> dict[int, tuple[Key, int, int]]:
+    slots = section.array("slots", np.int64, least=0, below=slots_below).tolist()
+    keys = section.text_lists("keys", len(slots))
+    if any(len(key) != width for key in keys):
+        raise section.unfit("has a group that can't be")
+    values = section.array("values", np.int64, len(slots), shape=(2,)).tolist()
+    return {slot: (tuple(key), value, at) for slot, key, (value, at) in zip(slots, keys, values, strict=True)}
 
 
 class _Completion(Occasion):

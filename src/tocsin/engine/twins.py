@@ -12,14 +12,18 @@ Only services where both kinds of span occur are looked at span by span. For all
 import re
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.engine.batches import states_of, thawed_batches
 from tocsin.model.batch import ABSENT, SpanBatch, SpanClass
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 
 __all__ = ["Twins", "has_usage", "model_calls"]
 
@@ -65,6 +69,13 @@ class _Call:
     has_usage: bool
     batch: int
     row: int
+
+
+_CALL: dict[str, type[np.generic]] = {
+    **dict.fromkeys(("start", "end", "span_class", "input_tokens", "output_tokens", "batch", "row"), np.int64),
+    **dict.fromkeys(("failed", "wraps", "has_usage"), np.bool_),
+}
+"""What is kept of a call beside its model."""
 
 
 @dataclass(slots=True)
@@ -180,7 +191,7 @@ class Twins:
 
     def _learn(self, present: dict[Service, int]) -> None:
         direct: set[Service] | None = None
-        begun: set[Service] = set()
+        begun: dict[Service, None] = {}  # in order: which pools go first hangs on when they came
         for name, kinds in present.items():
             before = self._kinds.get(name, 0)
             after = before | kinds
@@ -191,7 +202,7 @@ class Twins:
                 after |= _DIRECT if name in direct else 0
             self._kinds[name] = after
             if after == _BOTH and before != _BOTH:
-                begun.add(name)
+                begun[name] = None
         if begun:
             self._begin(begun)
 
@@ -204,7 +215,7 @@ class Twins:
             found |= {service.values[code] if code >= 0 else None for code in np.unique(service.code[rows]).tolist()}
         return found
 
-    def _begin(self, services: set[Service]) -> None:
+    def _begin(self, services: Collection[Service]) -> None:
         """Look at services span by span from now on, beginning with their recent calls."""
         for name in services:
             self._pools[name] = _Pool()
@@ -238,6 +249,57 @@ class Twins:
         self._recent_rows += len(batch)
         while self._recent_rows > _RECENT_ROWS and len(self._recent) > 1:
             self._recent_rows -= len(self._recent.popleft()[0])
+
+    def freeze(self) -> Frozen:
+        """Return the calls and services of late; no call is ever changed."""
+        recent, kinds, number = list(self._recent), self._kinds.copy(), self._batch
+        pools = [(service, pool.wrapping.copy(), pool.direct.copy()) for service, pool in self._pools.items()]
+
+        def state() -> State:
+            calls = [call for _, wrapping, direct in pools for call in (*wrapping, *direct)]
+            columns = {name: np.array([getattr(call, name) for call in calls], dtype) for name, dtype in _CALL.items()}
+            known = np.concatenate([np.zeros(0, np.bool_), *(known for _, known in recent)])
+            return {
+                "batch": number,
+                "recent": states_of([batch for batch, _ in recent], ["service", "model"]),
+                "known": packed(known),
+                "services": list(kinds),
+                "kinds": np.array(list(kinds.values()), np.int64),
+                "pools": [service for service, _, _ in pools],
+                "wrapping": np.array([len(wrapping) for _, wrapping, _ in pools], np.int64),
+                "direct": np.array([len(direct) for _, _, direct in pools], np.int64),
+                "models": [call.model for call in calls],
+                "calls": {name: packed(column) for name, column in columns.items()},
+            }
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the calls and services of a state."""
+        self._batch = section.integer("batch")
+        batches = thawed_batches(section.part("recent"))
+        self._recent_rows = sum(map(len, batches))
+        ends = np.cumsum([len(batch) for batch in batches[:-1]], dtype=np.intp)
+        known = section.array("known", np.bool_, self._recent_rows)
+        self._recent = deque(zip(batches, np.split(known, ends) if batches else [], strict=True))
+        services = section.texts_or_none("services")
+        kinds = section.array("kinds", np.int64, len(services), least=1, below=_BOTH + 1)
+        self._kinds = dict(zip(services, kinds.tolist(), strict=True))
+        pools = section.texts_or_none("pools")
+        sizes = [section.array(name, np.int64, len(pools), least=0, below=1 << 31) for name in ("wrapping", "direct")]
+        self._held = int(sizes[0].sum() + sizes[1].sum())
+        calls = self._thawed_calls(section, self._held)
+        for service, wrapping, direct in zip(pools, *(size.tolist() for size in sizes), strict=True):
+            if self._kinds.get(service) != _BOTH:
+                raise section.unfit("has calls of a service that does not write both kinds")
+            self._pools[service] = _Pool(list(islice(calls, wrapping)), list(islice(calls, direct)))
+
+    @staticmethod
+    def _thawed_calls(section: Section, size: int) -> Iterator[_Call]:
+        held, models = section.part("calls"), section.texts_or_none("models", size)
+        columns = (held.array(name, dtype, size).tolist() for name, dtype in _CALL.items())
+        for model, *values in zip(models, *columns, strict=True):
+            yield _Call(model=model, **dict(zip(_CALL, values, strict=True)))
 
     def _limit(self) -> None:
         """Forget the services that were least recently heard of, where there are too many calls or services."""

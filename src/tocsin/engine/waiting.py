@@ -4,15 +4,20 @@ Bounded: past the limit the traces that have waited longest are let go as they a
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.engine.ancestry import Keys
+from tocsin.engine.batches import conformed, parted, state_of, thawed_batch
 from tocsin.model.batch import SpanBatch
-from tocsin.model.columns import TextColumn
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 
 __all__ = ["Parked", "Waiting"]
+
+_KEYS = ("trace", "span", "parent")
 
 
 @dataclass(slots=True)
@@ -68,11 +73,9 @@ class Waiting:
             return None
         self.rows -= sum(len(part.slots) for part in parts)
         pattern = like or parts[-1].batch
-        batch = SpanBatch.concat([_conformed(part.batch, pattern) for part in parts])
+        batch = SpanBatch.concat([conformed(part.batch, pattern.labels, pattern.numbers) for part in parts])
         order = np.argsort(batch.end, kind="stable")
-        keys = Keys(
-            *(np.concatenate([getattr(part.keys, name) for part in parts]) for name in ("trace", "span", "parent"))
-        )
+        keys = Keys(*(np.concatenate([getattr(part.keys, name) for part in parts]) for name in _KEYS))
         return Parked(
             batch,
             keys,
@@ -87,16 +90,48 @@ class Waiting:
         for slot, parts in self._parked.items():
             new = int(moved[slot])
             for part in parts:
-                part.slots[:] = new
+                part.slots = np.full(len(part.slots), new, np.int32)  # who reads the old array goes on with it
             parked[new] = parts
         self._parked = parked
 
+    def freeze(self) -> Frozen:
+        """Return the rows that wait."""
+        held = [(slot, parts.copy()) for slot, parts in self._parked.items()]
 
-def _conformed(batch: SpanBatch, pattern: SpanBatch) -> SpanBatch:
-    """Return the batch with the labels and numbers of another; those it lacks (rules were edited) are absent."""
-    if batch.labels.keys() == pattern.labels.keys() and batch.numbers.keys() == pattern.numbers.keys():
-        return batch
-    absent = TextColumn(np.full(len(batch), -1, np.int32), [])
-    labels = {label: batch.labels.get(label, absent) for label in pattern.labels}
-    numbers = {name: batch.numbers.get(name, np.full(len(batch), np.nan)) for name in pattern.numbers}
-    return batch.conformed(labels, numbers)
+        def state() -> State:
+            parts = [part for _, of_trace in held for part in of_trace]
+            keys: dict[str, State] = {name: _joined([getattr(part.keys, name) for part in parts]) for name in _KEYS}
+            return {
+                "slots": np.array([slot for slot, _ in held], np.int64),
+                "counts": np.array([sum(len(part.missing) for part in parts) for _, parts in held], np.int64),
+                "batch": state_of([part.batch for part in parts]),
+                "keys": keys,
+                "missing": packed(_joined([part.missing for part in parts])),
+                "counted": packed(_joined([part.counted for part in parts])),
+            }
+
+        return state
+
+    def thaw(self, section: Section, slots_below: int) -> None:
+        """Take the rows of a state; the rows of a trace come as one."""
+        slots = section.array("slots", np.int64, least=0, below=slots_below)
+        if len(np.unique(slots)) != len(slots):
+            raise section.unfit("has a trace twice")
+        if not len(slots):
+            return
+        ends = np.cumsum(section.array("counts", np.int64, len(slots), least=1, below=1 << 31)).tolist()
+        batch, held = thawed_batch(section.part("batch")), section.part("keys")
+        if len(batch) != ends[-1]:
+            raise section.unfit("has another number of rows than it says")
+        keys = Keys(*(held.array(name, np.uint64, len(batch)) for name in _KEYS))
+        missing = section.array("missing", np.uint64, len(batch))
+        counted = section.array("counted", np.bool_, len(batch))
+        for slot, (begin, end) in zip(slots.tolist(), pairwise([0, *ends]), strict=True):
+            rows = slice(begin, end)
+            own = np.full(end - begin, slot, np.int32)
+            self._parked[slot] = [Parked(parted(batch, rows), keys.part(rows), own, missing[rows], counted[rows])]
+        self.rows = len(batch)
+
+
+def _joined(columns: list[NDArray[np.generic]]) -> NDArray[np.generic]:
+    return np.concatenate(columns) if columns else np.zeros(0)

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.alerts import state as alert_state
 from tocsin.alerts.state import Alert, AlertState, Change, due, elapse, observe, worse
+from tocsin.model.sections import Section
+from tocsin.model.state import Frozen, State
 from tocsin.rules.rule import Aggregate, Condition, NoData, Rule
 from tocsin.windows.groups import Groups, Key, grown
 from tocsin.windows.sums import Samples
@@ -21,6 +24,7 @@ Compare = Callable[[Any, Any], NDArray[np.bool_]]
 Count = Callable[[NDArray[Any]], NDArray[np.int64]]
 _UNKNOWN = -2
 _NO_RULE = -1
+_COUNTERS = ("samples", "late", "ungrouped")
 
 
 def compare_of(condition: Condition) -> Compare:
@@ -249,6 +253,39 @@ class Watch:
         if alert.state is not AlertState.FIRING:
             return reached
         return max(reached, min(alert.level, held))
+
+    def freeze(self) -> Frozen:
+        """Return alerts, cooldowns and counters; everything else follows from the rules."""
+        alerts, scheduled, cooling = alert_state.freeze(self.alerts), self.scheduled.copy(), self._cooling.copy()
+        counters: dict[str, State] = {name: getattr(self, name).copy() for name in _COUNTERS}
+
+        def state() -> State:
+            return {
+                **counters,
+                "alerts": alerts(),
+                "scheduled": np.array(list(scheduled.items()), np.int64).reshape(-1, 2),
+                "cooling": [list(key) for key in cooling],
+                "since": np.array(list(cooling.values()), np.int64),
+            }
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the alerts, cooldowns and counters of a state; the groups have theirs already."""
+        for name in _COUNTERS:
+            setattr(self, name, section.array(name, np.int64, len(self.rules) + 1))
+        alerts = section.part("alerts")
+        slots = np.unique(alerts.array("slots", np.int64, least=0, below=self.groups.used)).tolist()
+        self.alerts = alert_state.thaw(
+            alerts, {slot: self.rules[index] for slot in slots if (index := self.rule_of(slot)) >= 0}
+        )
+        self.active[list(self.alerts)] = True
+        self.scheduled = dict(section.array("scheduled", np.int64, shape=(2,)).tolist())
+        keys = section.text_lists("cooling")
+        if any(len(key) != self.groups.width for key in keys):
+            raise section.unfit("has a cooldown of a group that can't be")
+        since = section.array("since", np.int64, len(keys)).tolist()
+        self._cooling = {tuple(key): at for key, at in zip(keys, since, strict=True)}
 
     def due(self, slot: int) -> int | None:
         """Return when time alone next changes the alert of a slot."""

@@ -4,7 +4,7 @@ A state comes from a file. Whatever is in it, it ends as values that the part ca
 never as an index out of range an hour later.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,6 +62,10 @@ class Section:
         except KeyError:
             raise self.unfit(f"has no {name!r}") from None
 
+    def is_none(self, name: str) -> bool:
+        """Return whether a field is None."""
+        return self._of(name) is None
+
     def part(self, name: str) -> "Section":
         """Return a section within this one."""
         return Section(self._of(name), f"{self.path}.{name}")
@@ -89,6 +93,13 @@ class Section:
             raise self.unfit(f"has a {name!r} that is no integer from {least} to {most}")
         return found
 
+    def integers(self, name: str, size: int | None = None) -> list[int]:
+        """Return integers of up to 64 bits."""
+        found = list(self._sequence(name, size))
+        if not all(isinstance(each, int) and -(1 << 63) <= each < 1 << 64 for each in found):
+            raise self.unfit(f"has {name!r} that are not all integers")
+        return found  # type: ignore[return-value]  # looked at above
+
     def optional(self, name: str, least: int = 0) -> int | None:
         """Return an integer, or None."""
         return None if self._of(name) is None else self.integer(name, least)
@@ -100,6 +111,13 @@ class Section:
             raise self.unfit(f"has a {name!r} that is neither true nor false")
         return found
 
+    def text(self, name: str) -> str:
+        """Return a text."""
+        found = self._of(name)
+        if not isinstance(found, str):
+            raise self.unfit(f"has a {name!r} that is no text")
+        return found
+
     def texts(self, name: str, size: int | None = None) -> list[str]:
         """Return texts as a list of one's own."""
         found = list(self._sequence(name, size))
@@ -107,7 +125,7 @@ class Section:
             raise self.unfit(f"has {name!r} that are not all text")
         return found  # type: ignore[return-value]  # looked at above
 
-    def names_or_none(self, name: str, size: int | None = None) -> list[str | None]:
+    def texts_or_none(self, name: str, size: int | None = None) -> list[str | None]:
         """Return texts of which some may be missing."""
         found = list(self._sequence(name, size))
         if not all(text is None or isinstance(text, str) for text in found):
@@ -156,13 +174,10 @@ class Section:
         result[:] = found
         return result
 
-    def pairs(self, names: Iterable[str], size: int | None = None) -> list[NDArray[Any]]:
-        """Return int64 columns of equal length."""
-        columns: list[NDArray[Any]] = []
-        for name in names:
-            columns.append(self.array(name, np.int64, size))
-            size = len(columns[0])
-        return columns
+    def is_whole(self, name: str) -> bool:
+        """Return whether a column is of integers."""
+        found = self._of(name)
+        return isinstance(found, np.ndarray) and found.dtype.kind == "i"
 
 
 def _unfit(path: str, what: str) -> SnapshotError:

@@ -147,6 +147,7 @@ class Panes(Generic[Chunk]):
     def freeze(self, layout: Layout, columns_of: Callable[[Chunk], tuple[NDArray[Any], ...]]) -> Frozen:
         """Return the panes' state; no chunk is ever changed, so that lists of them are all that is copied."""
         held = [(pane, chunks.copy()) for pane, chunks in self.chunks.items()]
+        newest, loose = self._newest, list(self._loose)
 
         def state() -> State:
             rows = [columns_of(chunk) for _, chunks in held for chunk in chunks]
@@ -155,6 +156,8 @@ class Panes(Generic[Chunk]):
                 for column, (dtype, _) in zip(zip(*rows, strict=True), layout.values(), strict=False)
             ]
             return {
+                "newest": newest,
+                "loose": np.array(loose, np.int64),
                 "panes": np.array([pane for pane, _ in held], np.int64),
                 "chunks": np.array([len(chunks) for _, chunks in held], np.int64),
                 "rows": np.array([len(columns[0]) for columns in rows], np.int64),
@@ -185,6 +188,8 @@ class Panes(Generic[Chunk]):
         pairs = zip(panes.tolist(), counts.tolist(), strict=True)
         self.chunks = {pane: list(islice(chunks, count)) for pane, count in pairs}
         self._oldest = min(self.chunks, default=None)
+        self._newest = section.integer("newest", -1)
+        self._loose = set(section.array("loose", np.int64).tolist())
 
 
 _turns = count()

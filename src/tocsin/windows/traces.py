@@ -126,6 +126,11 @@ class Traces:
         """Return how many traces are open."""
         return self._open
 
+    @property
+    def used(self) -> int:
+        """How many slots are given out; they are the first ones."""
+        return self._used
+
     def column(self, name: str) -> NDArray[Any]:
         """Return [capacity] a column by name; for reading."""
         return self._columns[name]

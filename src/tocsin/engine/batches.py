@@ -1,0 +1,106 @@
+"""Rows of batches that parts of the engine keep for a while, as state."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.model.batch import CostSource, SpanBatch, SpanClass
+from tocsin.model.columns import TextColumn
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import State
+
+__all__ = ["conformed", "parted", "state_of", "states_of", "thawed_batch", "thawed_batches"]
+
+_INTEGERS = (
+    "arrival", "start", "end", "latency", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
+    "cache_write_1h_tokens", "reasoning_tokens", "input_audio_tokens", "output_audio_tokens", "cost_nano",
+    "computed_nano",
+)  # fmt: skip
+_COLUMNS: dict[str, type[np.generic]] = {
+    **dict.fromkeys(_INTEGERS, np.int64),
+    **dict.fromkeys(("trace_hi", "trace_lo", "span_id", "parent_id"), np.uint64),
+    **dict.fromkeys(("failed", "wraps", "deferred"), np.bool_),
+    **dict.fromkeys(("reported_usd", "ttft_ms", "adjusted_count"), np.float64),
+    "span_class": np.uint8,
+    "cost_source": np.uint8,
+    "scope": np.uint32,
+}
+_BELOW = {"span_class": len(SpanClass), "cost_source": len(CostSource)}
+
+
+def conformed(batch: SpanBatch, labels: Iterable[str], numbers: Iterable[str]) -> SpanBatch:
+    """Return the batch with exactly these labels and numbers; those it lacks (rules were edited) are absent."""
+    labels, numbers = tuple(labels), tuple(numbers)
+    if batch.labels.keys() == set(labels) and batch.numbers.keys() == set(numbers):
+        return batch
+    absent = TextColumn(np.full(len(batch), -1, np.int32), [])
+    return batch.conformed(
+        {label: batch.labels.get(label, absent) for label in labels},
+        {name: batch.numbers.get(name, np.full(len(batch), np.nan)) for name in numbers},
+    )
+
+
+def state_of(batches: Sequence[SpanBatch], labels: Iterable[str] | None = None) -> State:
+    """Return the rows of batches one after another, with all their labels and numbers, or with these labels alone."""
+    if not batches:
+        return None
+    if labels is None:
+        labels = dict.fromkeys(label for batch in batches for label in batch.labels)
+        numbers = dict.fromkeys(name for batch in batches for name in batch.numbers)
+    else:
+        labels, numbers = dict.fromkeys(labels), {}
+    whole = SpanBatch.concat([conformed(batch, labels, numbers) for batch in batches])
+    columns: dict[str, State] = {name: packed(getattr(whole, name)) for name in _COLUMNS}
+    texts: dict[str, State] = {}
+    for label, column in whole.labels.items():
+        used = TextColumn(column.code, column.values).compacted()
+        texts[label] = {"code": packed(used.code), "values": list(used.values)}
+    return {
+        "rows": len(whole),
+        "columns": columns,
+        "labels": texts,
+        "numbers": {name: packed(column) for name, column in whole.numbers.items()},
+    }
+
+
+def states_of(batches: Sequence[SpanBatch], labels: Iterable[str]) -> State:
+    """Return batches with these labels alone, each for itself again later."""
+    return {"sizes": np.array([len(batch) for batch in batches], np.int64), "batch": state_of(batches, labels)}
+
+
+def thawed_batches(section: Section) -> list[SpanBatch]:
+    """Return the batches of a state."""
+    sizes = section.array("sizes", np.int64, least=0, below=1 << 31)
+    if not len(sizes):
+        return []
+    whole = thawed_batch(section.part("batch"))
+    if int(sizes.sum()) != len(whole):
+        raise section.unfit("has another number of rows than it says")
+    return [parted(whole, slice(begin, end)) for begin, end in pairwise([0, *np.cumsum(sizes).tolist()])]
+
+
+def parted(batch: SpanBatch, rows: slice) -> SpanBatch:
+    """Return some rows on end, without copying."""
+    return batch.take(rows)  # type: ignore[arg-type]  # a slice takes as well
+
+
+def thawed_batch(section: Section) -> SpanBatch:
+    """Return the rows of a state as one batch."""
+    size = section.integer("rows", most=1 << 31)
+    held, texts, numbers = section.part("columns"), section.part("labels"), section.part("numbers")
+    columns: dict[str, NDArray[Any]] = {
+        name: held.array(name, dtype, size, below=_BELOW.get(name)) for name, dtype in _COLUMNS.items()
+    }
+    labels = {}
+    for label in texts.names():
+        text = texts.part(label)
+        values = text.texts("values")
+        labels[label] = TextColumn(text.array("code", np.int32, size, least=-1, below=len(values)), values)
+    return SpanBatch(
+        **columns,
+        labels=labels,
+        numbers={name: numbers.array(name, np.float64, size) for name in numbers.names()},
+    )
