@@ -70,7 +70,9 @@ _COLUMNS: Final = (
 )
 _FIXED: Final = len(_COLUMNS)
 _NUMBER_OF: Final = {column.name: number for number, column in enumerate(_COLUMNS, 1)}
-_DEFAULTS: Final = np.array([column.default for column in _COLUMNS], np.int64)
+_DEFAULT_LIST: Final = [column.default for column in _COLUMNS]
+_DEFAULTS: Final = np.array(_DEFAULT_LIST, np.int64)
+_UNKNOWN: Final = -1
 _END, _START, _LATENCY, _COST, _COMPUTED = (
     _NUMBER_OF[name] - 1 for name in ("end", "start", "latency", "cost_nano", "computed_nano")
 )
@@ -79,6 +81,7 @@ _WIDTHS: Final = np.array([0, 1, 8, 16, 24, 32, 40, 48, 64], np.uint8)
 _LARGEST: Final = np.array([(1 << int(width)) - 1 for width in _WIDTHS[:-1]], np.uint64)
 """What fits in each width but the last."""
 _PARTS: Final = {
+    1: ("<u1",),
     8: ("<u1",), 16: ("<u2",), 24: ("<u2", "<u1"), 32: ("<u4",), 40: ("<u4", "<u1"), 48: ("<u4", "<u2"), 64: ("<i8",),
 }  # fmt: skip
 """Low bits and, where the width is no power of two, high bits."""
@@ -93,13 +96,14 @@ def encode(batch: SpanBatch) -> bytes:
     labels = {name: column.compacted() for name, column in batch.labels.items()}
     if len(labels) + len(batch.numbers) > MOST_NAMES:
         raise ValueError(f"a batch has at most {MOST_NAMES} labels and numbers, not {len(labels) + len(batch.numbers)}")
-    empty = [column.name.upper() for column in _COLUMNS if len(getattr(batch, column.name)) != len(batch)]
-    message = _Message(rows=len(batch), empty=empty, labels=list(labels), numbers=list(batch.numbers))
-    if not len(batch):
+    rows = len(batch)
+    empty = [column.name.upper() for column in _COLUMNS if len(getattr(batch, column.name)) != rows]
+    message = _Message(rows=rows, empty=empty, labels=list(labels), numbers=list(batch.numbers))
+    if not rows:
         message.values.extend([0] * len(labels))
         return message.SerializeToString()
     _put_text(message, [column.values for column in labels.values()])
-    matrix = np.empty((_FIXED + len(labels) + len(batch.numbers), len(batch)), np.int64)
+    matrix = np.empty((_FIXED + len(labels) + len(batch.numbers), rows), np.int64)
     _fill(matrix, batch, message)
     for row, label in enumerate(labels.values(), _FIXED):
         matrix[row] = label.code
@@ -138,9 +142,10 @@ def decode(data: bytes) -> SpanBatch:
 
 def _fill(matrix: _Matrix, batch: SpanBatch, message: span_batch_pb2.SpanBatch) -> None:
     """Put the fixed columns in their rows; the differences wrap, as they do when they are taken back."""
+    rows = matrix.shape[1]
     for row, column in enumerate(_COLUMNS):
         values = getattr(batch, column.name)
-        if len(values) == len(batch):
+        if len(values) == rows:
             matrix[row] = values.view(np.int64) if column.dtype is np.float64 else values
         else:
             matrix[row] = column.default
@@ -178,43 +183,53 @@ def _put_columns(message: span_batch_pb2.SpanBatch, matrix: _Matrix) -> None:
 
 def _matrix_of(message: span_batch_pb2.SpanBatch, names: int) -> _Matrix:
     """Return all columns of a message as rows, the fixed ones first."""
-    rows = message.rows
+    rows, data = message.rows, message.data
     if not rows:
         return np.zeros((_FIXED + names, 0), np.int64)
-    columns = np.array(message.columns, np.int64) - 1
-    widths = np.array(message.widths, np.int64)
-    bases = np.array(message.bases, np.int64)
-    if names > MOST_NAMES or len(widths) != len(columns) + names or len(bases) != len(widths):
+    widths = list(message.widths)
+    if names > MOST_NAMES or len(widths) != len(message.columns) + names or len(message.bases) != len(widths):
         raise CorruptError("the record's columns do not fit together")
-    data = message.data
-    if _END not in columns or rows > 8 * len(data):
+    if _END + 1 not in message.columns or rows > 8 * len(data):
         raise CorruptError("the record has fewer values than rows")
-    place = np.concatenate([columns, np.arange(_FIXED, _FIXED + names)])
-    known = (place >= 0) & ((place < _FIXED) | (np.arange(len(place)) >= len(columns)))
-    matrix = np.zeros((_FIXED + names, rows), np.int64)
-    base = np.concatenate([_DEFAULTS, np.zeros(names, np.int64)])
-    base[place[known]] = bases[known]
+    base = [*_DEFAULT_LIST, *[0] * names]
+    of_width: dict[int, list[int]] = {}
+    for place, width, least in zip(_places(message, names), widths, message.bases, strict=True):
+        if place != _UNKNOWN:
+            base[place] = least
+        if width:
+            of_width.setdefault(width, []).append(place)
+    matrix = np.empty((_FIXED + names, rows), np.int64)
+    matrix[:] = np.array(base, np.int64)[:, np.newaxis]
     offset = 0
-    for width in _WIDTHS[1:].tolist():
-        chosen = np.flatnonzero(widths == width)
-        if len(chosen):
-            size = len(chosen) * (-(-rows // 8) if width == 1 else rows * (width // 8))
-            block = _block_of(data[offset : offset + size], width, len(chosen), rows)
-            offset += size
-            wanted = known[chosen]
-            if wanted.all():
-                matrix[place[chosen]] = block
-            else:
-                matrix[place[chosen[wanted]]] = block[wanted]
-    if offset != len(data) or not np.isin(widths, _WIDTHS).all():
+    for width in sorted(of_width):
+        places = of_width[width]
+        if width not in _PARTS:
+            raise CorruptError(f"the record has a column of {width} bits")
+        end = offset + len(places) * _bytes_of(rows, width)
+        block = _block_of(data[offset:end], width, len(places), rows)
+        for place, values in zip(places, block, strict=True):
+            if place != _UNKNOWN:
+                matrix[place] += values
+        offset = end
+    if offset != len(data):
         raise CorruptError("the record's values do not fit its columns")
-    matrix += base[:, np.newaxis]
     return matrix
+
+
+def _places(message: span_batch_pb2.SpanBatch, names: int) -> list[int]:
+    """Return the row of the matrix for each column in the message's order; columns of a newer writer have none."""
+    fixed = [number - 1 if 0 < number <= _FIXED else _UNKNOWN for number in message.columns]
+    return [*fixed, *range(_FIXED, _FIXED + names)]
+
+
+def _bytes_of(rows: int, width: int) -> int:
+    """Return the length of a column in the data."""
+    return -(-rows // 8) if width == 1 else rows * (width // 8)
 
 
 def _block_of(data: bytes, width: int, columns: int, rows: int) -> NDArray[np.generic]:
     """Return [columns, rows] the values of one width."""
-    if len(data) != columns * (-(-rows // 8) if width == 1 else rows * (width // 8)):
+    if len(data) != columns * _bytes_of(rows, width):
         raise CorruptError("the record ends within a column")
     if width == 1:
         packed = np.frombuffer(data, np.uint8).reshape(columns, -1)
@@ -224,7 +239,7 @@ def _block_of(data: bytes, width: int, columns: int, rows: int) -> NDArray[np.ge
     block = np.frombuffer(data, low, count)
     if high:
         upper = np.frombuffer(data, high[0], count, offset=count * block.itemsize)
-        block = block | upper.astype(np.int64) << (8 * block.itemsize)
+        block = block | upper.astype(np.int64) << 8 * block.itemsize
     return block.reshape(columns, rows)
 
 

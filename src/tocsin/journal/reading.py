@@ -29,9 +29,12 @@ def read_segments(
     last = after
     for segment in _wanted(segments_in(directory), after):
         damage = _Damage()
-        for position, record in records_of(segment.path, last, damage.found, own=own):
-            last = position
-            yield position, record
+        for row, record in records_of(segment.path, last, damage.found, own=own):
+            # Before the first record that is asked for any may be gone: segments past their age are.
+            if row.previous > max(last, damage.last) and last:
+                damage.found(row.previous, None)
+            last = row.position
+            yield last, record
         if damage.records:
             events.records_corrupt(segment=segment.path.name, first=damage.first, records=damage.records)
         if damage.reason is not None and not segment.corrupt:
@@ -52,6 +55,7 @@ class _Damage:
     def __init__(self) -> None:
         self.records = 0
         self.first = 0
+        self.last = 0
         self.reason: str | None = None
 
     def found(self, position: int, reason: str | None) -> None:
@@ -60,4 +64,5 @@ class _Damage:
             return
         if not self.records:
             self.first = position
+        self.last = position
         self.records += 1

@@ -12,13 +12,15 @@ __all__ = ["MOST_BYTES", "Row"]
 
 MOST_BYTES: Final = 512 * 1024 * 1024
 """Of one record; SQLite takes no more than twice that."""
-_HEADER: Final = struct.Struct("<qBqqIqq")
+_HEADER: Final = struct.Struct("<qqBqqIqq")
 
 
 class Row(NamedTuple):
     """The columns of the table `record`, in order. Times in Unix nanoseconds."""
 
     position: int
+    previous: int
+    """The position of the record that was committed before it, so that a reader misses one that is gone."""
     kind: int
     wall: int
     time: int
@@ -32,7 +34,7 @@ class Row(NamedTuple):
     body: bytes
 
     @classmethod
-    def of(cls, position: int, record: Record) -> "Row":
+    def of(cls, position: int, previous: int, record: Record) -> "Row":
         """Return a record as a row.
 
         Raises:
@@ -46,7 +48,7 @@ class Row(NamedTuple):
                 first, last = int(batch.end.min()), int(batch.end.max())
         if len(body) > MOST_BYTES:
             raise ValueError(f"a record of {len(body)} bytes is too large to keep")
-        head = (position, int(record.kind), record.wall, record.time, rows, first, last)
+        head = (position, previous, int(record.kind), record.wall, record.time, rows, first, last)
         try:
             return cls(*head, zlib.crc32(body, zlib.crc32(_HEADER.pack(*head))), body)
         except struct.error as error:
@@ -58,7 +60,7 @@ class Row(NamedTuple):
         Raises:
             CorruptError: the row is not what was written, or was written by a program of another kind.
         """
-        head = self[:7]
+        head = self[:8]
         try:
             crc = zlib.crc32(self.body, zlib.crc32(_HEADER.pack(*head)))
         except (struct.error, TypeError) as error:

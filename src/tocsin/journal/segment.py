@@ -20,9 +20,9 @@ __all__ = ["Segment", "last_position", "records_of"]
 
 _PAGE: Final = 4096
 _TABLE: Final = (
-    "CREATE TABLE IF NOT EXISTS record (position INTEGER PRIMARY KEY, kind INTEGER NOT NULL, wall INTEGER NOT NULL,"
-    " time INTEGER NOT NULL, rows INTEGER NOT NULL, first_end INTEGER NOT NULL, last_end INTEGER NOT NULL,"
-    " crc INTEGER NOT NULL, body BLOB NOT NULL)"
+    "CREATE TABLE IF NOT EXISTS record (position INTEGER PRIMARY KEY, previous INTEGER NOT NULL, kind INTEGER NOT NULL,"
+    " wall INTEGER NOT NULL, time INTEGER NOT NULL, rows INTEGER NOT NULL, first_end INTEGER NOT NULL,"
+    " last_end INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)"
 )
 _COLUMNS: Final = ", ".join(Row._fields)
 _VALUES: Final = f"({', '.join('?' * len(Row._fields))})"
@@ -106,7 +106,7 @@ class Segment:
 
 def records_of(
     path: Path, after: int, damaged: Callable[[int, str | None], None], *, own: bool
-) -> Iterator[tuple[int, Record]]:
+) -> Iterator[tuple[Row, Record]]:
     """Yield the records of a segment past a position, in order; what is damaged is left out.
 
     Args:
@@ -124,7 +124,7 @@ def records_of(
                     record = _record_of(row, last, damaged)
                     if record is not None:
                         last = row.position
-                        yield last, record
+                        yield row, record
             except sqlite3.DatabaseError as error:
                 damaged(last, str(error))
                 yield from _from_the_end(database, last, damaged)
@@ -151,7 +151,7 @@ def _ascending() -> str:
 
 def _from_the_end(
     database: sqlite3.Connection, after: int, damaged: Callable[[int, str | None], None]
-) -> Iterator[tuple[int, Record]]:
+) -> Iterator[tuple[Row, Record]]:
     """Yield what lies behind a damage, as far as it can be reached from behind."""
     rows: list[Row] = []
     with suppress(sqlite3.Error):
@@ -161,7 +161,7 @@ def _from_the_end(
         record = _record_of(row, last, damaged)
         if record is not None:
             last = row.position
-            yield last, record
+            yield row, record
 
 
 def _record_of(row: Row, last: int, damaged: Callable[[int, str | None], None]) -> Record | None:

@@ -44,6 +44,7 @@ class SqliteLog:
         config: JournalConfig,
         lock: Lock,
         position: int,
+        previous: int,
         current: Path | None,
         *,
         on_state: Callable[[str | None], None] | None = None,
@@ -77,7 +78,7 @@ class SqliteLog:
             probe_seconds=probe_seconds,
             current=current,
         )
-        self._writer.start(position)
+        self._writer.start(position, previous)
 
     @classmethod
     def open(
@@ -108,10 +109,10 @@ class SqliteLog:
         lock = Lock(directory)
         snapshots = Snapshots(directory)
         snapshots.clean()
-        position, current = _end_of(directory, config.segment_size)
-        position = max([position, *(file.position for file in snapshots)])
+        previous, current = _end_of(directory, config.segment_size)
+        position = max([previous, *(file.position for file in snapshots)])
         log = cls(
-            directory, config, lock, position, current, on_state=on_state,
+            directory, config, lock, position, previous, current, on_state=on_state,
             stall_seconds=stall_seconds, probe_seconds=probe_seconds, busy_seconds=busy_seconds,
         )  # fmt: skip
         log.tidy()

@@ -87,14 +87,17 @@ class Writer:
         """The segment as long as we made it and could not commit anything to it."""
         self._next = 0
         """The position of the next record: names a new segment."""
+        self._previous = 0
+        """The position of the last record that was committed."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
         self._sealing: list[threading.Thread] = []
         self._syncer = None if self._durable else Syncer(sync_seconds, self.abandon)
 
-    def start(self, position: int) -> None:
-        """Begin, after the record at `position`."""
+    def start(self, position: int, previous: int) -> None:
+        """Begin after `position`; the last record that there is may be one before, at `previous`."""
         self._next = position + 1
+        self._previous = previous
         self._thread.start()
         if self._syncer is not None:
             self._syncer.start()
@@ -151,10 +154,11 @@ class Writer:
         return False
 
     def _encoded(self, group: Sequence[tuple[int, Record]]) -> list[Row]:
-        rows = []
+        rows: list[Row] = []
         for position, record in group:
+            previous = rows[-1].position if rows else self._previous
             try:
-                rows.append(Row.of(position, record))
+                rows.append(Row.of(position, previous, record))
             except Exception as error:  # noqa: BLE001  # one record must not end the thread that keeps all others
                 telemetry.internal_error(stage="journal", error=error)
                 self._hears.failed(f"record {position} could not be encoded: {type(error).__name__}")
@@ -166,6 +170,7 @@ class Writer:
         if rows and not self._tried(rows):
             return
         self._next = last + 1
+        self._previous = rows[-1].position if rows else self._previous
         self._hears.committed(last)
         size = sum(len(row.body) for row in rows)
         events.records_committed(records=len(rows), size=size, seconds=time.perf_counter() - begun)
