@@ -2,6 +2,7 @@
 
 import time
 from random import Random
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -14,6 +15,13 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.errors import ConfigError
 from tocsin.service.loading import Loaded, load_text
 from tocsin.service.serve import Service, ready_line
+
+
+@pytest.fixture(autouse=True)
+def _own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a service keeps goes to the working directory."""
+    monkeypatch.chdir(tmp_path)
+
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 RANDOM = Random(11)

@@ -42,4 +42,5 @@ def _details(status: Status) -> dict[str, object]:
         "rules": status.rules,
         "contact_points": list(status.contact_points),
         "rule_errors": list(status.rule_errors),
+        "degraded": dict(status.degraded()),
     }

@@ -1,6 +1,6 @@
 """What the API shows of the service; the service keeps it up to date."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 __all__ = ["Status"]
@@ -22,3 +22,5 @@ class Status:
     contact_points: tuple[str, ...] = ()
     rule_errors: tuple[str, ...] = ()
     """Why the files as they are now are not in force: `file:line:column: what, and what to do`."""
+    degraded: Callable[[], Mapping[str, str]] = dict
+    """Gives the parts that do not do their work now, and why: spans are evaluated all the same."""

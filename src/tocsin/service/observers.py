@@ -2,12 +2,16 @@
 
 from tocsin import telemetry
 from tocsin.alerts.event import AlertEvent
+from tocsin.service.self_alerts.watch import SelfWatch
 
 __all__ = ["DeliveryTelemetry", "ReceiverTelemetry"]
 
 
 class ReceiverTelemetry:
     """A `ReceiverObserver`."""
+
+    def __init__(self, watch: SelfWatch) -> None:
+        self._watch = watch
 
     def received(self, transport: str, size: int) -> None:
         """Count a request that arrived in full."""
@@ -16,18 +20,24 @@ class ReceiverTelemetry:
     def refused(self, transport: str, reason: str) -> None:
         """Count a request that was not taken."""
         telemetry.request_refused(transport=transport, reason=reason)
+        self._watch.refused(reason)
 
 
 class DeliveryTelemetry:
     """An `Observer` of the outbox."""
 
+    def __init__(self, watch: SelfWatch) -> None:
+        self._watch = watch
+
     def delivered(self, contact_point: str, seconds: float, event: AlertEvent) -> None:
         """Count a notification that was taken."""
         telemetry.notification_delivered(contact_point=contact_point, seconds=seconds)
+        self._watch.delivery(contact_point, ok=True)
 
     def failed(self, contact_point: str, event: AlertEvent, *, retryable: bool) -> None:
         """Count an attempt that failed."""
         telemetry.notification_failed(contact_point=contact_point, retryable=retryable)
+        self._watch.delivery(contact_point, ok=False, permanent=not retryable)
 
     def dropped(self, contact_point: str, event: AlertEvent, *, reason: str) -> None:
         """Count a notification that will not arrive."""

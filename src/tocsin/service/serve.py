@@ -9,26 +9,27 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from tocsin import __version__, decode, telemetry
 from tocsin.alerts.event import AlertEvent
-from tocsin.api.app import application
-from tocsin.api.server import serving
+from tocsin.api.server import serving_api
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
 from tocsin.errors import ConfigError
+from tocsin.journal.sqlite import SqliteLog
 from tocsin.model.batch import Needs
 from tocsin.notify.egress import Network
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
 from tocsin.pricing import PriceBook
 from tocsin.receivers.admission import ByteBudget
-from tocsin.receivers.config import endpoint_of
 from tocsin.receivers.otlp import Listening, otlp_receivers
+from tocsin.rules.archive import dump_rules
 from tocsin.rules.needs import needs_of
+from tocsin.security.process import keep_memory_private
 from tocsin.semconv.normalizer import Normalizer
 from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.files import Watcher
@@ -36,7 +37,12 @@ from tocsin.service.loading import Loaded
 from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.readings import reading_of
+from tocsin.service.recovery import recover
+from tocsin.service.self_alerts.watch import SelfWatch
+from tocsin.service.snapshots import Snapshots
 from tocsin.service.stages import Stages
+from tocsin.storage.database import Database
+from tocsin.telemetry import recovery as recovery_telemetry
 
 __all__ = ["Service", "serve"]
 
@@ -44,6 +50,9 @@ RECEIVER_DRAIN_SECONDS: Final = 5.0
 """For requests that are being answered when the service stops."""
 _CHANGED_AT_ONCE: Final = frozenset({"in_flight_bytes", "memory"})
 """Limits that are the pipeline's, not the engine's."""
+SELF_WATCH_SECONDS: Final = 1.0
+SNAPSHOT_SECONDS: Final = 8.0
+"""For the last snapshot; without it the next start reads more of the journal."""
 OUTBOX_DRAIN_SECONDS: Final = 8.0
 """For notifications that wait when the service stops; together within the 30 s that Kubernetes gives."""
 
@@ -63,56 +72,142 @@ class Service:
         """
         configuration = loaded.configuration
         self.loaded = loaded
-        self.status = Status(version=__version__, decoder="native" if decode.NATIVE else "reference")
+        self.status = Status(
+            version=__version__, decoder="native" if decode.NATIVE else "reference", degraded=self._degraded
+        )
         self.prices = PriceBook(configuration.prices)
         self.engine = Engine(loaded.rules, configuration.trace, configuration.limits)
-        self.outbox = Outbox(_writer_of(configuration), observer=DeliveryTelemetry())
+        self.database = Database(configuration.storage)
+        self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
+        self._observer = DeliveryTelemetry(self.watch)
+        self.outbox = Outbox(_writer_of(configuration, self._observer), observer=self._observer, store=self.database)
         self.budget = ByteBudget(configuration.limits.in_flight_bytes)
         self._also = also
-        self.pipeline = Pipeline(
-            stages_of(loaded, self.prices),
-            self.engine,
-            self._publish,
-            in_flight_bytes=configuration.limits.in_flight_bytes,
-            memory_bytes=configuration.limits.memory or 0,
-        )
+        self._log: SqliteLog | None = None
+        self._snapshots: Snapshots | None = None
         self._show(loaded)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Status]:
-        """Run until the block ends, then drain: receivers first, then evaluation, then notifications.
+        """Go on where the last process ended and run until the block ends.
+
+        Then drain: receivers first, then evaluation, then notifications.
 
         Raises:
-            ConfigError: an address can't be listened on, or a contact point can't be built.
+            ConfigError: an address can't be listened on, a contact point can't be built, or what is kept can't be used.
         """
         configuration = self.loaded.configuration
         telemetry.started(version=__version__, decoder=self.status.decoder)
-        telemetry.read_from(lambda: reading_of(self.engine.statistics, self.pipeline.in_flight_bytes))
-        app = application(self.status, base_path=configuration.api.base_path)
-        async with self.outbox, serving(app, *endpoint_of(configuration.api.endpoint)) as api:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.database)
+            await self._open_log(stack)
+            await stack.enter_async_context(self.outbox)
+            self._api = await stack.enter_async_context(serving_api(configuration.api, self.status))
             await self._reach(configuration)
+            await self._recover()
             self.prices.start()
             try:
-                async with (
-                    self.pipeline.running(),
-                    otlp_receivers(
-                        configuration.receivers.otlp,
-                        self.pipeline,
-                        ReceiverTelemetry(),
-                        self.budget,
-                        drain_seconds=RECEIVER_DRAIN_SECONDS,
-                    ) as listening,
-                ):
-                    self.status.receivers = addresses_of(listening, api)
-                    self.status.ready = True
-                    try:
-                        yield self.status
-                    finally:
-                        self.status.stopping = True
+                async with self._evaluating(configuration):
+                    yield self.status
             finally:
                 self.prices.close()
-                undelivered = await self.outbox.drain(OUTBOX_DRAIN_SECONDS)
-                telemetry.service_stopped(undelivered=undelivered)
+                await self._end()
+
+    async def _open_log(self, stack: AsyncExitStack) -> None:
+        configuration = self.loaded.configuration
+        if not configuration.journal.enabled:
+            return
+        directory = configuration.storage.directory
+        self._log = await asyncio.to_thread(SqliteLog.open, directory, configuration.journal, self._log_changed)
+        stack.push_async_callback(self._log.close)
+
+    async def _recover(self) -> None:
+        """Take the engine from what was kept, and make the pipeline around it."""
+        configuration = self.loaded.configuration
+        if self._log is not None:
+            recovery = await recover(
+                self._log, self.loaded.rules, configuration.trace, configuration.limits, self._publish
+            )
+            self.engine = recovery.engine
+        self.pipeline = Pipeline(
+            stages_of(self.loaded, self.prices),
+            self.engine,
+            self._publish,
+            log=self._log,
+            in_flight_bytes=configuration.limits.in_flight_bytes,
+            memory_bytes=configuration.limits.memory or 0,
+        )
+        if self._log is not None:
+            interval = configuration.journal.snapshot_interval
+            self._snapshots = Snapshots(self._log, self.engine, self.pipeline, self.database.settled, interval)
+        telemetry.read_from(lambda: reading_of(self.engine.statistics, self.pipeline.in_flight_bytes))
+
+    @asynccontextmanager
+    async def _evaluating(self, configuration: Configuration) -> AsyncIterator[None]:
+        """Receive and evaluate while the block runs."""
+        receivers = otlp_receivers(
+            configuration.receivers.otlp,
+            self.pipeline,
+            ReceiverTelemetry(self.watch),
+            self.budget,
+            drain_seconds=RECEIVER_DRAIN_SECONDS,
+        )
+        async with self.pipeline.running(), self._beside(), receivers as listening:
+            self._listening = listening
+            self.status.receivers = addresses_of(listening, self._api.address)
+            self.status.ready = True
+            try:
+                yield
+            finally:
+                self.status.stopping = True
+
+    @asynccontextmanager
+    async def _beside(self) -> AsyncIterator[None]:
+        """Take snapshots and watch over the service itself while the block runs."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(self._look_after(), name="self-watch")]
+            if self._snapshots is not None:
+                running.append(tasks.create_task(self._snapshots.run(), name="snapshots"))
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+
+    async def _look_after(self) -> None:
+        while True:
+            await asyncio.sleep(SELF_WATCH_SECONDS)
+            watch, counted = self.watch, self.engine.statistics
+            for part, reason in self._parts().items():
+                watch.degraded(part, reason)
+            watch.future(counted.future, sum(counted.samples.values()))
+            watch.unpriced(self.prices.unpriced())
+            for event in watch.advance(time.time_ns()):
+                self._publish(event)
+
+    async def _end(self) -> None:
+        if self._snapshots is not None:
+            try:
+                async with asyncio.timeout(SNAPSHOT_SECONDS):
+                    await self._snapshots.take()
+            except TimeoutError:
+                recovery_telemetry.snapshot_given_up(seconds=SNAPSHOT_SECONDS)
+        undelivered = await self.outbox.drain(OUTBOX_DRAIN_SECONDS)
+        telemetry.service_stopped(undelivered=undelivered)
+
+    def _parts(self) -> dict[str, str | None]:
+        """Return what keeps things on disk, and why it does not at present."""
+        return {
+            "journal": None if self._log is None else self._log.degraded,
+            "storage": self.database.degraded,
+        }
+
+    def _degraded(self) -> dict[str, str]:
+        return {part: reason for part, reason in self._parts().items() if reason is not None}
+
+    def _log_changed(self, degraded: str | None) -> None:
+        if degraded is None and self._snapshots is not None:
+            self._snapshots.soon()  # covers what the log could not keep
 
     async def adopt(self, outcome: Loaded | ConfigError) -> None:
         """Go on with what an edit means, or with what runs if it is not valid."""
@@ -127,7 +222,7 @@ class Service:
         except ConfigError as error:
             self._refuse(error)
             return
-        await self.pipeline.swap(stages, outcome.rules)
+        await self.pipeline.swap(stages, outcome.rules, await asyncio.to_thread(dump_rules, outcome.rules))
         if prices is not self.prices:
             prices.start()
             self.prices.close()
@@ -138,6 +233,9 @@ class Service:
             telemetry.configure_logging(level=new.log.level, form=new.log.format)
         if waiting := (*needs_restart(old, new), *_fixed_in_engine(old, new)):
             telemetry.restart_needed(keys=waiting)
+        self._api.adopt(new.api)
+        self._listening.adopt(new.receivers.otlp)
+        self.watch.reconfigure(new.self_alerts, new.contact_points)
         self.loaded = outcome
         self._show(outcome)
         telemetry.configuration_taken(rules=len(outcome.rules), warnings=outcome.warnings, reload=True)
@@ -146,22 +244,25 @@ class Service:
         await self.outbox.reconfigure(
             configuration.contact_points,
             Network(allow_private=configuration.network.allow_private),
-            writer=_writer_of(configuration),
+            writer=_writer_of(configuration, self._observer),
         )
 
     def _publish(self, event: AlertEvent) -> None:
+        self.database.record(event)
         self.outbox.publish(event)
         if self._also is not None:
             self._also(event)
 
     def _refuse(self, error: ConfigError) -> None:
         self.status.rule_errors = error.problems
+        self.watch.configuration(error.problems)
         telemetry.configuration_refused(problems=error.problems)
 
     def _show(self, loaded: Loaded) -> None:
         self.status.rules = len(loaded.rules)
         self.status.contact_points = tuple(loaded.configuration.contact_points)
         self.status.rule_errors = ()
+        self.watch.configuration(())
 
 
 async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float | None = None) -> None:
@@ -180,6 +281,7 @@ async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float 
     loaded = watcher.load()
     telemetry.configure_logging(level=loaded.configuration.log.level, form=loaded.configuration.log.format)
     telemetry.configuration_taken(rules=len(loaded.rules), warnings=loaded.warnings, reload=False)
+    keep_memory_private()
     service = Service(loaded)
     stop = asyncio.Event()
     with _signals(stop, watcher):
@@ -220,11 +322,11 @@ def addresses_of(listening: Listening, api: str) -> dict[str, str]:
     return {name: str(endpoint) for name, endpoint in receivers.items() if endpoint is not None} | {"api": api}
 
 
-def _writer_of(configuration: Configuration) -> MessageWriter:
+def _writer_of(configuration: Configuration, observer: DeliveryTelemetry) -> MessageWriter:
     return MessageWriter(
         trace_url=configuration.trace_url,
         public_url=configuration.api.public_url,
-        observer=DeliveryTelemetry(),
+        observer=observer,
     )
 
 

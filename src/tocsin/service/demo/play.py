@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
+from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
 import grpc.aio
@@ -101,9 +102,15 @@ async def play(screen: Screen, *, speed: float = 15.0) -> Stage:
     """Play the story on a screen, `speed` times as fast as it happened, and return how it ended."""
     stage = Stage(speed)
     telemetry.configure_logging(level="error", form="text")
+    with TemporaryDirectory(prefix="tocsin-demo-") as directory:
+        await _play(stage, screen, directory)
+    return stage
+
+
+async def _play(stage: Stage, screen: Screen, directory: str) -> None:
     async with _webhook_receiver(lambda headers, body: _note_ring(stage, screen, headers, body)) as webhook:
         stage.webhook = f"http://{webhook}/oncall"
-        service = Service(_configuration(stage.webhook))
+        service = Service(_configuration(stage.webhook, directory))
         async with service.running() as status:
             stage.addresses = status.receivers
             async with grpc.aio.insecure_channel(status.receivers["grpc"]) as channel:
@@ -118,12 +125,13 @@ async def play(screen: Screen, *, speed: float = 15.0) -> Stage:
                 await _last_rings(stage, status.rules)
             screen.frame(stage)
             screen.end(stage)
-    return stage
 
 
-def _configuration(webhook: str) -> Loaded:
+def _configuration(webhook: str, directory: str) -> Loaded:
     text = resources.files(__package__).joinpath("demo.yaml").read_text()
-    return load_text(text, file="demo.yaml", environ={"TOCSIN_DEMO_WEBHOOK": webhook})
+    return load_text(
+        text, file="demo.yaml", environ={"TOCSIN_DEMO_WEBHOOK": webhook, "TOCSIN_DEMO_DIRECTORY": directory}
+    )
 
 
 async def _send(

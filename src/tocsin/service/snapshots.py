@@ -1,0 +1,75 @@
+"""Takes snapshots: at intervals, at the end, and as soon as the log has to be covered by one."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+
+from tocsin.engine.engine import Engine
+from tocsin.journal.log import Log
+from tocsin.service.pipeline import Pipeline
+from tocsin.service.recovery import snapshot_sections
+from tocsin.telemetry import recovery as telemetry
+
+__all__ = ["Snapshots"]
+
+
+class Snapshots:
+    """Keeps what a restart begins with no older than an interval; on the event loop of the pipeline."""
+
+    def __init__(
+        self,
+        log: Log,
+        engine: Engine,
+        pipeline: Pipeline,
+        told: Callable[[], Awaitable[None]],
+        interval: timedelta,
+    ) -> None:
+        """Make it; `run` does the work.
+
+        Args:
+            log: keeps them.
+            engine: whose state is kept.
+            pipeline: gives the engine what the log has.
+            told: returns when every event that was published so far is in the database.
+            interval: between two.
+        """
+        self._log = log
+        self._engine = engine
+        self._pipeline = pipeline
+        self._told = told
+        self._seconds = interval.total_seconds()
+        self._position = -1
+        self._wanted = asyncio.Event()
+
+    def soon(self) -> None:
+        """Take one now: the log lacks something, or would be long to read again."""
+        self._position = -1
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Take snapshots until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            await self.take()
+
+    async def take(self) -> bool:
+        """Keep the state as it is now, unless nothing came since the last; return whether it is kept."""
+        if self._log.position == self._position:
+            return True
+        # No await from here to the end of freezing: the state is the one after the last record.
+        position = self._log.position
+        begun = time.perf_counter()
+        sections = snapshot_sections(self._engine)
+        telemetry.frozen(seconds=time.perf_counter() - begun)
+        # What led to the state, and what it led to, must outlive the process before the state does.
+        await self._pipeline.settled()
+        await self._told()
+        kept = await self._log.save(position, sections)
+        if kept:
+            self._position = position
+        return kept
