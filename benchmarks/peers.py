@@ -2,7 +2,8 @@
 
 `make peers` builds the OpenTelemetry Collector with its own builder, through the Go module proxy. A build is
 cached under a hash of what it is made of, so another component list is another binary and neither replaces
-the other. `TOCSIN_PEERS` names another directory than `.peers`, for machines that share a cache.
+the other. PostgreSQL is the system's, or Debian's packages unpacked beside the collector, which needs no root.
+`TOCSIN_PEERS` names another directory than `.peers`, for machines that share a cache.
 """
 
 import fcntl
@@ -17,7 +18,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["COLLECTOR_CONFIGS", "PeerBuildError", "collector_path", "in_ci", "main", "peers_directory"]
+__all__ = [
+    "COLLECTOR_CONFIGS",
+    "PeerBuildError",
+    "collector_path",
+    "in_ci",
+    "main",
+    "peers_directory",
+    "postgres_environment",
+    "postgres_path",
+]
 
 COLLECTOR_CONFIGS = Path(__file__).parent / "peers"
 """Configurations of the collector that benchmarks use; `collector-builder.yaml` lists its components."""
@@ -71,16 +81,90 @@ def build_collector() -> Path:
             return target
 
 
+def postgres_path() -> Path | None:
+    """Return the directory of PostgreSQL's programs (`initdb`, `postgres`), the newest there is, or None."""
+    found = [
+        path.parent
+        for root in (Path("/"), _postgres_directory())
+        for path in root.glob("usr/lib/postgresql/*/bin/postgres")
+        if os.access(path, os.X_OK) and (path.parent / "initdb").exists()
+    ]
+    return max(found, key=lambda path: float(path.parent.name), default=None)
+
+
+def postgres_environment() -> dict[str, str]:
+    """Return the environment for PostgreSQL's programs: those that were unpacked find their libraries here."""
+    libraries = [str(path) for path in _postgres_directory().glob("usr/lib/*-linux-gnu*")]
+    if not libraries:
+        return dict(os.environ)
+    return {**os.environ, "LD_LIBRARY_PATH": ":".join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(":")}
+
+
+def unpack_postgres() -> Path:
+    """Unpack Debian's PostgreSQL unless one is there; return the directory of its programs.
+
+    Raises:
+        PeerBuildError: a step failed.
+    """
+    peers_directory().mkdir(parents=True, exist_ok=True)
+    with _locked(peers_directory() / "postgresql.lock"):
+        present = postgres_path()
+        if present is not None:
+            return present
+        with tempfile.TemporaryDirectory(prefix="unpack-", dir=peers_directory()) as work:
+            depends = _step(["apt-cache", "depends", "postgresql"], Path(work), {})
+            version = re.search(r"Depends: postgresql-(\d+)", depends)
+            if version is None:
+                raise PeerBuildError("apt knows no postgresql; run `apt-get update` as root, or install PostgreSQL")
+            packages = [f"postgresql-{version[1]}", f"postgresql-client-{version[1]}", "libpq5"]
+            _step(["apt-get", "download", *packages], Path(work), {})
+            for package in Path(work).glob("*.deb"):
+                _step(["dpkg", "-x", str(package), str(Path(work) / "root")], Path(work), {})
+            (Path(work) / "root").replace(_postgres_directory())
+    unpacked = postgres_path()
+    if unpacked is None:
+        raise PeerBuildError("Debian's packages have no postgres where it is looked for; install PostgreSQL")
+    return unpacked
+
+
+def _postgres_directory() -> Path:
+    return peers_directory() / "postgresql"
+
+
 def main() -> int:
     """Build what is missing and say what there is; return the exit code."""
+    return max(_provide_collector(), _provide_postgres())
+
+
+def _provide_postgres() -> int:
+    present = postgres_path()
+    if present is None and (shutil.which("apt-get") is None or shutil.which("dpkg") is None):
+        print("peers: no PostgreSQL, and no apt-get to fetch it with; install PostgreSQL and run `make peers` again.")
+        return _without("tests of the database run on SQLite alone.")
+    try:
+        programs = present or unpack_postgres()
+        version = _step([str(programs / "postgres"), "--version"], peers_directory(), postgres_environment())
+    except PeerBuildError as error:
+        print(f"peers: {error}", file=sys.stderr)
+        return _without("tests of the database run on SQLite alone.")
+    print(f"peers: {version.strip()}: {programs}")
+    return 0
+
+
+def _without(consequence: str) -> int:
+    """Say what a missing peer means, and return the exit code of that."""
+    if in_ci():
+        print("peers: CI is set, and CI does without no peer, so this is a failure.")
+        return 1
+    print(f"peers: {consequence}")
+    return 0
+
+
+def _provide_collector() -> int:
     built = collector_path()
     if built is None and shutil.which("go") is None:
         print("peers: no collector: Go is not on PATH; install Go 1.26 or later and run `make peers` again.")
-        if in_ci():
-            print("peers: CI is set, and CI does without no peer, so this is a failure.")
-        else:
-            print("peers: tests marked `peer` are skipped, benchmarks leave the collector's column empty.")
-        return 1 if in_ci() else 0
+        return _without("tests marked `peer` are skipped, benchmarks leave the collector's column empty.")
     if built is None:
         print(f"peers: building the collector in {_collector_directory()}; this takes minutes, once", flush=True)
         try:
@@ -112,8 +196,8 @@ def _compile(work: Path) -> None:
         raise PeerBuildError(f"the collector's builder ended well but left no {_BUILT_NAME} in its output_path")
 
 
-def _step(command: list[str], work: Path, extra: dict[str, str]) -> None:
-    """Run one step of a build.
+def _step(command: list[str], work: Path, extra: dict[str, str]) -> str:
+    """Run one step of a build, and return what it said.
 
     Raises:
         PeerBuildError: it failed, or took longer than any sane build.
@@ -134,6 +218,7 @@ def _step(command: list[str], work: Path, extra: dict[str, str]) -> None:
     if done.returncode != 0:
         last = "\n".join(done.stdout.splitlines()[-20:])
         raise PeerBuildError(f"`{' '.join(command)}` ended with {done.returncode}; its last words:\n{last}")
+    return done.stdout
 
 
 def _collector_directory() -> Path:

@@ -117,6 +117,7 @@ class _Rows:
             "event_id": event.id,
             "alert_id": event.alert_id,
             "transition": event.transition.value,
+            "project": clean(event.rule.project),
             "rule": clean(event.rule.name),
             "severity": event.severity.value,
             "status": WAITING,

@@ -283,7 +283,7 @@ class Database:
         now = time.time_ns()
         async with engine.begin() as connection:
             taken = await queries.claim(connection, self._owner, alone=self._alone)
-            self._ledger.load(await queries.known(connection, now))
+            self._ledger.load(await queries.known(connection, now, self._owner))
             self._ledger.told = await queries.told(connection)
             left = {}
             for name in await queries.points_owed(connection):

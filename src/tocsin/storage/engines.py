@@ -78,7 +78,7 @@ def reason_of(error: BaseException) -> str:
     inner = cause.__cause__ or cause
     name = type(inner).__name__
     if isinstance(inner, OSError):
-        return f"{name}: {inner.strerror or inner.errno or 'no answer'}"
+        return f"{name}: {os.strerror(inner.errno) if inner.errno else 'no answer'}"
     if isinstance(inner, sqlite3.Error):
         return f"{name}: {inner}"
     # Of PostgreSQL's errors only the state: its messages may quote the user, the address or what was written.

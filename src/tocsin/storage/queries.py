@@ -53,17 +53,21 @@ class Owed:
     left: Unfinished
 
 
-async def known(connection: AsyncConnection, now: int) -> Sequence[tuple[str, str, int, bool]]:
-    """Return what was accepted lately or is still owed, oldest first."""
+async def known(connection: AsyncConnection, now: int, owner: str) -> Sequence[tuple[str, str, int, bool]]:
+    """Return what was accepted lately or is still owed, oldest first, and whether by this process."""
     rows = await connection.execute(
         select(
-            DELIVERIES.c.contact_point, DELIVERIES.c.event_id, DELIVERIES.c.published, DELIVERIES.c.status == WAITING
+            DELIVERIES.c.contact_point,
+            DELIVERIES.c.event_id,
+            DELIVERIES.c.published,
+            DELIVERIES.c.status,
+            DELIVERIES.c.owner,
         )
         .where(or_(DELIVERIES.c.published > now - KNOWN_NS, DELIVERIES.c.status == WAITING))
         .order_by(DELIVERIES.c.published.desc())
         .limit(MOST_KNOWN)
     )
-    return [(row[0], row[1], row[2], bool(row[3])) for row in reversed(rows.all())]
+    return [(row[0], row[1], row[2], row[3] == WAITING and row[4] == owner) for row in reversed(rows.all())]
 
 
 async def told(connection: AsyncConnection) -> dict[str, tuple[str, ...]]:

@@ -101,6 +101,7 @@ DELIVERIES: Final = Table(
     Column("event_id", Text, nullable=False),
     Column("alert_id", Text, nullable=False),
     Column("transition", Text, nullable=False),
+    Column("project", Text, nullable=False),
     Column("rule", Text, nullable=False),
     Column("severity", Text, nullable=False),
     Column("status", Text, nullable=False),

@@ -64,6 +64,7 @@ def _create_deliveries() -> None:
         sa.Column("event_id", sa.Text, nullable=False),
         sa.Column("alert_id", sa.Text, nullable=False),
         sa.Column("transition", sa.Text, nullable=False),
+        sa.Column("project", sa.Text, nullable=False),
         sa.Column("rule", sa.Text, nullable=False),
         sa.Column("severity", sa.Text, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
