@@ -168,9 +168,9 @@ def _has_body(headers: dict[str, str]) -> bool:
 
 async def _body(scope: Scope, receive: Receive) -> bytes | Response | None:
     """Return a request's whole body, or why it is not read to its end; None where there is none to read."""
-    headers = {name: value for name, value in scope["headers"] if name in (b"content-length", b"transfer-encoding")}
+    headers = dict(scope["headers"])  # h11 lets no two of these pass
     announced = headers.get(b"content-length", b"0")
-    if not headers or (announced == b"0" and len(headers) == 1):
+    if announced == b"0" and b"transfer-encoding" not in headers:
         return None
     if len(announced) > len(str(MAX_BODY)) or int(announced) > MAX_BODY:
         return _too_large()
