@@ -153,8 +153,9 @@ async def test_requests_go_over_tls_to_who_is_trusted_alone(protocol: str, mutua
         if mutual:
             ours |= {"cert_file": str(client.cert), "key_file": str(client.key)}
         for tls in ({"ca_file": str(stranger.ca_file)}, *([{"ca_file": str(authority.ca_file)}] if mutual else [])):
-            more = {"endpoint": f"https://127.0.0.1:{port}", "tls": tls}
-            async with forwarding(protocol, port, tmp_path / "queue", **more) as forwarder:
+            async with forwarding(
+                protocol, port, tmp_path / "queue", endpoint=f"https://127.0.0.1:{port}", tls=tls
+            ) as forwarder:
                 forwarder.offer("traces", request("a", 1))
                 assert await forwarder.drain(0.7) > 0
                 assert forwarder.failing

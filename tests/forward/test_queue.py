@@ -14,8 +14,9 @@ import pytest
 from next_collector import NextCollector, bytes_in, files_of, forwarding, grpc_collector, read_request
 from test_forwarder import assert_order_of_each_client, counted
 
+from tocsin.forward.bounds import QueueLimits
 from tocsin.forward.entry import Entry, Signal
-from tocsin.forward.queue import Queue, QueueLimits
+from tocsin.forward.queue import Queue
 from tocsin.forward.segment import HEADER_SIZE
 
 HOUR = 3600 * 10**9

@@ -11,10 +11,11 @@ from typing import Final
 
 from tocsin import telemetry
 from tocsin.errors import ConfigError
+from tocsin.forward.bounds import QueueLimits
 from tocsin.forward.config import OtlpForwardConfig
 from tocsin.forward.entry import Entry, Signal, client_of
 from tocsin.forward.exporter import Exporter, Fate, Outcome, exporter_of
-from tocsin.forward.queue import Queue, QueueLimits
+from tocsin.forward.queue import Queue
 from tocsin.forward.schedule import Backoff, Schedule
 from tocsin.model.settings import nanoseconds
 from tocsin.telemetry import forward as forward_telemetry

@@ -14,17 +14,19 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from tocsin.forward.bounds import QueueLimits
 from tocsin.forward.disk import DiskThread
 from tocsin.forward.entry import Entry, Place
-from tocsin.forward.segment import HEADER_SIZE, Segment, encoded, found_in
+from tocsin.forward.segment import HEADER_SIZE, Segment
+from tocsin.forward.shelf import Listing, append, counted, left, read_on, reason_of, sync
+from tocsin.forward.window import Window
 from tocsin.telemetry import forward as telemetry
 
-__all__ = ["Queue", "QueueLimits"]
+__all__ = ["Queue"]
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Written by one job of the thread."""
@@ -39,26 +41,6 @@ SMALL_BYTES: Final = 1024 * 1024
 CLOSE_SECONDS: Final = 3.0
 COUNT_SECONDS: Final = 2.0
 """For so long a start waits until what is left was counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """What bounds a queue."""
-
-    max_size: int
-    """Bytes on disk."""
-    max_age_ns: int
-    memory: int = 64 * 1024 * 1024
-    """Bytes of requests that are not on disk, for now or for want of one."""
-    listed: int = 4096
-    """Requests that are listed for sending."""
-    listed_bytes: int = 32 * 1024 * 1024
-    """Of those, bytes that are in memory although they are on disk."""
-
-    @property
-    def segment(self) -> int:
-        """Bytes after which another file is begun: what is dropped at once when there is too much."""
-        return min(16 * 1024 * 1024, self.max_size // 16)
 
 
 class Queue:
@@ -86,7 +68,6 @@ class Queue:
         """
         self._directory = directory
         self._limits = limits
-        self._listed = listed
         self._dropped = dropped
         self._sync = sync
         self._clock = clock
@@ -99,10 +80,7 @@ class Queue:
         self._writing_since = 0.0
         self._memory_count = self._memory_bytes = 0
         """Of entries without a place that are not gone."""
-        self._window: dict[Entry, None] = {}
-        """What is listed and not gone, in order."""
-        self._window_bytes = 0
-        """In memory although on disk."""
+        self._window = Window(listed, entries=limits.listed, size=limits.listed_bytes)
         self._caught_up = True
         """Everything on disk was listed."""
         self._unread = Place(0, 0)
@@ -146,18 +124,18 @@ class Queue:
         """Start, and find what a former process left."""
         self._writer, self._reader = DiskThread("forward-writer"), DiskThread("forward-reader")
         try:
-            found = await self._reader.submit(partial(_left, self._directory))
+            found = await self._reader.submit(partial(left, self._directory))
         except OSError as error:
             # What is there can't be seen, and must not be written over: a number that no count reaches.
             self._next_number = int(time.time())
-            self._degrade(_said(error))
+            self._degrade(reason_of(error))
             found = []
         if found:
             self._segments = {segment.number: segment for segment in found}
             self._next_number = found[-1].number + 1
             self._caught_up, self._unread = False, Place(found[0].number, 0)
             self._reading = True
-            counting = self._reader.submit(partial(_counted, found))
+            counting = self._reader.submit(partial(counted, found))
             counting.add_done_callback(self._count)
             await asyncio.wait({counting}, timeout=COUNT_SECONDS)  # else it goes on in the background
         self._write_soon()
@@ -208,8 +186,8 @@ class Queue:
         if self._degraded:
             entry.settle(kept=False)
             has_turn = before is None or before.listed or before.gone
-            if has_turn and self._caught_up and len(self._window) < self._limits.listed:
-                self._list(entry)
+            if has_turn and self._caught_up and self._window.room > 0:
+                self._window.add(entry)
         self._write_soon()
         return kept
 
@@ -230,7 +208,7 @@ class Queue:
         if entry.gone:
             return
         entry.gone = True
-        self._unlist(entry)
+        self._window.discard(entry)
         if entry.place is None:
             self._memory_count -= 1
             self._memory_bytes -= entry.size
@@ -276,7 +254,7 @@ class Queue:
             return
         segment = self._segment_for(size)
         self._writing, self._writing_since = batch, time.monotonic()
-        job = partial(_append, segment, batch, sync=self._sync == 0)
+        job = partial(append, segment, batch, sync=self._sync == 0)
         self._writer.submit(job).add_done_callback(partial(self._written, segment))
 
     def _batch(self) -> tuple[list[Entry], int]:
@@ -321,7 +299,7 @@ class Queue:
             self._unwritten.extendleft(reversed(batch))
             if segment.size and segment is self._active:
                 self._begin_another(segment)  # perhaps it is this file alone
-            self._degrade(_said(error))
+            self._degrade(reason_of(error))
             self._probe_timer = asyncio.get_running_loop().call_later(PROBE_SECONDS, self._probe)
             return
         for entry, offset in zip(batch, done.result(), strict=True):
@@ -349,18 +327,13 @@ class Queue:
         segment.waiting_bytes += entry.size
         segment.newest = max(segment.newest, entry.at)
         if entry.listed:
-            self._window_bytes += entry.size
-        elif self._caught_up and len(self._window) < self._limits.listed:
-            if self._window_bytes + entry.size > self._limits.listed_bytes:
-                entry.data = None
-            else:
-                self._window_bytes += entry.size
-            self._list(entry)
-        elif self._caught_up:
-            self._caught_up, self._unread = False, place
-            entry.data = None
+            self._window.placed(entry)
+        elif self._caught_up and self._window.room > 0:
+            self._window.add(entry)
         else:
             entry.data = None
+            if self._caught_up:
+                self._caught_up, self._unread = False, place
 
     def _probe(self) -> None:
         self._probe_timer = None
@@ -380,40 +353,28 @@ class Queue:
         numbers, self._unsynced = self._unsynced, set()
         segments = [self._segments[number] for number in numbers if number in self._segments]
         self._syncing, self._synced_at = True, time.monotonic()
-        self._reader.submit(partial(_sync, segments)).add_done_callback(self._synced)
+        self._reader.submit(partial(sync, segments)).add_done_callback(self._synced)
 
     def _synced(self, done: "asyncio.Future[None]") -> None:
         self._syncing = False
         if (error := done.exception()) is not None:
-            telemetry.queue_not_synced(reason=_said(error))
+            telemetry.queue_not_synced(reason=reason_of(error))
 
     # Listing.
-
-    def _list(self, entry: Entry) -> None:
-        entry.listed = True
-        self._window[entry] = None
-        self._listed(entry)
-
-    def _unlist(self, entry: Entry) -> None:
-        if entry.listed:
-            del self._window[entry]
-            if entry.place is not None and entry.data is not None:
-                self._window_bytes -= entry.size
 
     def _list_unwritten(self) -> None:
         """List what is in memory only, once all that is on disk was."""
         if not self._caught_up:
             return
         for entry in (*self._writing, *self._unwritten):
-            if len(self._window) >= self._limits.listed:
+            if self._window.room <= 0:
                 return
             if not entry.listed and not entry.gone:
-                self._list(entry)
+                self._window.add(entry)
 
     def _refill(self) -> None:
         """Read on, if there is room for more and more to read."""
-        room = self._limits.listed - len(self._window)
-        if self._reading or self._reader is None or room < self._limits.listed // 2:
+        if self._reading or self._reader is None or not self._window.is_low:
             return
         if self._caught_up:
             if self._degraded:
@@ -422,9 +383,9 @@ class Queue:
         ends = [(segment, segment.size) for number, segment in self._segments.items() if number >= self._unread.segment]
         begin = self._unread.offset if ends and ends[0][0].number == self._unread.segment else 0
         self._reading = True
-        self._reader.submit(partial(_read_on, ends, begin, room)).add_done_callback(self._read)
+        self._reader.submit(partial(read_on, ends, begin, self._window.room)).add_done_callback(self._read)
 
-    def _read(self, done: "asyncio.Future[_Listing]") -> None:
+    def _read(self, done: "asyncio.Future[Listing]") -> None:
         self._reading = False
         if done.exception() is not None:  # a file is away; it is dropped with its age
             first = next((number for number in self._segments if number > self._unread.segment), None)
@@ -436,7 +397,7 @@ class Queue:
             telemetry.requests_dropped(reason="corrupt", requests=listing.broken, size=0)
         for entry in listing.entries:
             if entry.place is not None and entry.place.segment in self._segments:
-                self._list(entry)
+                self._window.add(entry)
         segment = self._segments.get(listing.next.segment)
         newest = next(reversed(self._segments), 0)
         at_end = segment is None or listing.next.offset >= segment.size
@@ -486,7 +447,7 @@ class Queue:
             if entry.sending:  # it may arrive yet
                 lost, size = lost - 1, size - entry.size
             else:
-                self._unlist(entry)
+                self._window.discard(entry)
                 entry.gone, entry.data = True, None
         self._remove(segment)
         if not self._caught_up and self._unread.segment <= segment.number:
@@ -528,75 +489,7 @@ class Queue:
         telemetry.queue_measured(requests=self.waiting, size=self.waiting_bytes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    entries: Sequence[Entry]
-    broken: int
-    next: Place
-    """Where to read on."""
-
-
-def _left(directory: Path) -> list[Segment]:
-    """Return the files that a former process left, not yet read."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for stray in directory.glob("*.done"):
-        if not stray.with_suffix(".requests").exists():
-            stray.unlink()
-    paths = sorted(path for path in directory.glob("*.requests") if path.stem.isdecimal())
-    return [Segment(int(path.stem), directory, path.stat().st_size) for path in paths]
-
-
-def _counted(segments: Sequence[Segment]) -> list[Segment]:
-    counted = []
-    for segment in segments:
-        try:
-            counted.append(Segment.opened(segment.path))
-        except OSError as error:
-            telemetry.queue_file_unreadable(name=segment.path.name, reason=_said(error))
-            counted.append(segment)
-    return counted
-
-
-def _append(segment: Segment, entries: Sequence[Entry], *, sync: bool) -> list[int]:
-    segment.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return segment.append([encoded(entry, entry.data or b"") for entry in entries], sync=sync)
-
-
-def _sync(segments: Sequence[Segment]) -> None:
-    for segment in segments:
-        with contextlib.suppress(FileNotFoundError):  # everything in it was sent
-            segment.sync()
-
-
-def _read_on(ends: Sequence[tuple[Segment, int]], begin: int, room: int) -> _Listing:
-    """List up to `room` records that are not done with, the first of them at `begin` in the first file."""
-    entries: list[Entry] = []
-    broken = 0
-    place = Place(0, 0)
-    for segment, end in ends:
-        place = Place(segment.number, begin)
-        try:
-            for found in found_in(segment.path, begin, end) if begin < end else ():
-                if found is None:
-                    broken += 1
-                    continue
-                if len(entries) >= room:
-                    return _Listing(entries, broken, Place(segment.number, found.offset))
-                place = Place(segment.number, found.offset + HEADER_SIZE + found.size)
-                if found.offset not in segment.done:
-                    entries.append(found.entry(segment.number))
-        except FileNotFoundError:
-            pass  # all of it was sent, or it was dropped
-        place = Place(segment.number, end)
-        begin = 0
-    return _Listing(entries, broken, place)
-
-
 def _seen(done: "asyncio.Future[None]") -> None:
     """Look at an outcome that changes nothing: at worst a request is sent again after a restart."""
     if (error := done.exception()) is not None:
-        telemetry.queue_not_marked(reason=_said(error))
-
-
-def _said(error: BaseException) -> str:
-    return error.strerror or type(error).__name__ if isinstance(error, OSError) else type(error).__name__
+        telemetry.queue_not_marked(reason=reason_of(error))
