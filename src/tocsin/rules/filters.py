@@ -7,7 +7,7 @@ without the label fails positive matches and passes negated ones.
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 
@@ -16,6 +16,9 @@ import re2
 from numpy.typing import NDArray
 
 __all__ = ["Filter", "Match", "MatchKind", "compile_regex", "parse_match"]
+
+
+_VERDICTS = 1 << 14
 
 
 class MatchKind(StrEnum):
@@ -73,6 +76,17 @@ class Filter:
     label: str
     """A short name or an attribute key."""
     matches: tuple[Match, ...]
+    _verdicts: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Of values of late: most come with every batch."""
+    _hash: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Hash once: a filter is a key in every batch."""
+        object.__setattr__(self, "_hash", hash((self.label, self.matches)))
+
+    def __hash__(self) -> int:
+        """Return the hash of label and matches."""
+        return self._hash
 
     def accepts(self, value: str | None) -> bool:
         """Whether a sample with this value (None: without the label) passes."""
@@ -85,7 +99,15 @@ class Filter:
 
     def table(self, values: Sequence[str]) -> NDArray[np.bool_]:
         """Return [len(values) + 1] verdicts; the last is an absent value's, so that code -1 finds it."""
-        return np.array([*map(self.accepts, values), self.accepts(None)], dtype=np.bool_)
+        known = self._verdicts
+        if len(known) + len(values) > _VERDICTS:
+            known.clear()
+        found = [known.get(value) for value in values]
+        if None in found:
+            for place, (value, verdict) in enumerate(zip(values, found, strict=True)):
+                if verdict is None:
+                    found[place] = known[value] = self.accepts(value)
+        return np.array([*found, self.accepts(None)], dtype=np.bool_)
 
     @property
     def constant(self) -> str | None:
