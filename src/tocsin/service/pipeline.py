@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -80,6 +80,10 @@ class _Waiting:
 
 _Kept = asyncio.Future[bool]
 """Done when a record is safe (True) or known not to be kept (False)."""
+_Safe = asyncio.Future[Any]
+"""Done when a request can be answered."""
+Onward = Callable[[Signal, bytes, int], _Kept | None]
+"""Takes a request (signal, protobuf, arrival) to be passed on; done when it is queued, None where it is not wanted."""
 
 
 class Pipeline:
@@ -92,6 +96,7 @@ class Pipeline:
         publish: Callable[[AlertEvent], None],
         *,
         log: Log | None = None,
+        onward: Onward | None = None,
         in_flight_bytes: int = 256 * 1024 * 1024,
         memory_bytes: int = 0,
         clock: Callable[[], int] = time.time_ns,
@@ -103,6 +108,7 @@ class Pipeline:
             engine: owned by the pipeline from now on.
             publish: told of every alert event; must not block.
             log: keeps what the engine is given; None: nothing is kept.
+            onward: given every request that was taken; None: nothing is passed on.
             in_flight_bytes: of requests that wait or are being evaluated; past it offers are refused.
             memory_bytes: resident set past which offers are refused; 0: no limit.
             clock: the wall clock, Unix nanoseconds.
@@ -113,6 +119,7 @@ class Pipeline:
         self._log = log
         self._kept: _Kept | None = None
         """Of the last record; None once it is done."""
+        self._onward = onward
         self._limit = in_flight_bytes
         self._memory_limit = memory_bytes
         self._clock = clock
@@ -138,9 +145,9 @@ class Pipeline:
         offer = Offer(signal, data, transport, self._clock())
         idle = not self._waiting and not self._turn.locked() and time.perf_counter() >= self._rest_until
         if idle and size <= INLINE_BYTES:
-            answer = self._evaluate_now(offer)
-            if self._kept is not None:
-                await self._until_kept(size)
+            answer, safe = self._evaluate_now(offer)
+            if safe is not None:
+                await self._until(safe, size)
             if isinstance(answer, TocsinError):
                 raise answer
             return answer
@@ -198,7 +205,7 @@ class Pipeline:
         if self._short_of_memory:
             raise OverloadedError("the process is over limits.memory; retry later", reason="memory", retry_after=5.0)
 
-    def _evaluate_now(self, offer: Offer) -> Answer:
+    def _evaluate_now(self, offer: Offer) -> tuple[Answer, _Safe | None]:
         begun = time.perf_counter()
         prepared = self._stages.prepare((offer,))
         spans = 0
@@ -207,14 +214,28 @@ class Pipeline:
             spans += len(batch)
             failed |= not self._ingest(batch)
         self._evaluated(spans, begun)
-        return prepared.answers[0] if not failed else internal()
+        answer = prepared.answers[0] if not failed else internal()
+        return answer, self._safe((offer,), (answer,), prepared.onward)
 
-    async def _until_kept(self, size: int) -> None:
+    async def _until(self, safe: _Safe, size: int) -> None:
         self._in_flight += size
         try:
-            await self.settled()
+            await asyncio.shield(safe)
         finally:
             self._in_flight -= size
+
+    def _safe(self, offers: Sequence[Offer], answers: Sequence[Answer], onward: Sequence[bytes]) -> _Safe | None:
+        """Pass on what was taken, and return what is done when these offers can be answered; None: they can be now."""
+        waits: list[asyncio.Future[bool]] = [] if self._kept is None else [self._kept]
+        if self._onward is not None:
+            for number, (offer, answer) in enumerate(zip(offers, answers, strict=True)):
+                if isinstance(answer, Receipt):
+                    data = onward[number] if onward else offer.data
+                    queued = self._onward(offer.signal, data, offer.arrival)
+                    waits += [] if queued is None else [queued]
+        if len(waits) < 2:
+            return waits[0] if waits else None
+        return asyncio.gather(*waits)
 
     def _evaluated(self, spans: int, begun: float) -> None:
         now = time.perf_counter()
@@ -257,6 +278,7 @@ class Pipeline:
         size = sum(len(offer.data) for offer in offers)
         begun = time.perf_counter()
         answers: Sequence[Answer] = ()
+        safe: _Safe | None = None
         try:
             if size > INLINE_BYTES:
                 prepared = await asyncio.to_thread(self._stages.prepare, offers)
@@ -265,12 +287,13 @@ class Pipeline:
             failed = await self._ingest_sliced(prepared)
             answers = [internal()] * len(taken) if failed else prepared.answers
             self._evaluated(sum(map(len, prepared.batches)), begun)
+            safe = self._safe(offers, answers, prepared.onward)
         finally:
-            if self._kept is None or not answers:
+            if safe is None:
                 self._finish(taken, answers, size)
             else:
                 # The next batch is evaluated while this one is written.
-                self._kept.add_done_callback(lambda _: self._finish(taken, answers, size))
+                safe.add_done_callback(lambda _: self._finish(taken, answers, size))
 
     def _finish(self, taken: Sequence[_Waiting], answers: Sequence[Answer], size: int) -> None:
         self._in_flight -= size

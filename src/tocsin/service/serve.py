@@ -9,7 +9,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from tocsin.api.server import serving_api
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
 from tocsin.errors import ConfigError
+from tocsin.forward.forwarder import Forwarder, refuse_loop
 from tocsin.journal.sqlite import SqliteLog
 from tocsin.model.batch import Needs
 from tocsin.notify.egress import Network
@@ -26,6 +27,7 @@ from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
 from tocsin.pricing import PriceBook
 from tocsin.receivers.admission import ByteBudget
+from tocsin.receivers.intake import Signal
 from tocsin.receivers.otlp import Listening, otlp_receivers
 from tocsin.rules.archive import dump_rules
 from tocsin.rules.needs import needs_of
@@ -83,6 +85,7 @@ class Service:
         self.outbox = Outbox(_writer_of(configuration, self._observer), observer=self._observer, store=self.database)
         self.budget = ByteBudget(configuration.limits.in_flight_bytes)
         self._also = also
+        self._forwarder = _forwarder_of(configuration)
         self._log: SqliteLog | None = None
         self._snapshots: Snapshots | None = None
         self._show(loaded)
@@ -134,6 +137,7 @@ class Service:
             self.engine,
             self._publish,
             log=self._log,
+            onward=None if self._forwarder is None else self._pass_on,
             in_flight_bytes=configuration.limits.in_flight_bytes,
             memory_bytes=configuration.limits.memory or 0,
         )
@@ -152,7 +156,13 @@ class Service:
             self.budget,
             drain_seconds=RECEIVER_DRAIN_SECONDS,
         )
-        async with self.pipeline.running(), self._beside(), receivers as listening:
+        async with (
+            self._forwarder.running() if self._forwarder is not None else nullcontext(),
+            self.pipeline.running(),
+            self._beside(),
+            receivers as listening,
+        ):
+            self._refuse_loop(listening)
             self._listening = listening
             self.status.receivers = addresses_of(listening, self._api.address)
             self.status.ready = True
@@ -173,6 +183,14 @@ class Service:
             finally:
                 for task in running:
                     task.cancel()
+
+    def _pass_on(self, signal: Signal, data: bytes, arrival: int) -> "asyncio.Future[bool] | None":
+        return None if self._forwarder is None else self._forwarder.offer(signal, data, arrival=arrival)
+
+    def _refuse_loop(self, listening: Listening) -> None:
+        forward = self.loaded.configuration.forward.otlp
+        if forward is not None:
+            refuse_loop(forward, [endpoint for endpoint in (listening.grpc, listening.http) if endpoint is not None])
 
     async def _look_after(self) -> None:
         while True:
@@ -200,6 +218,7 @@ class Service:
         return {
             "journal": None if self._log is None else self._log.degraded,
             "storage": self.database.degraded,
+            "forward": None if self._forwarder is None else self._forwarder.degraded,
         }
 
     def _degraded(self) -> dict[str, str]:
@@ -313,7 +332,10 @@ def stages_of(loaded: Loaded, prices: PriceBook) -> Stages:
     read = needs_of(loaded.rules)
     needs = Needs(read.labels | prices.needs.labels, read.numbers | prices.needs.numbers)
     normalizer = Normalizer(needs, loaded.configuration.attributes)
-    return Stages(decode.decoder(normalizer.projection), normalizer, prices)
+    forward = loaded.configuration.forward.otlp
+    return Stages(
+        decode.decoder(normalizer.projection), normalizer, prices, add_cost=forward is not None and forward.add_cost
+    )
 
 
 def addresses_of(listening: Listening, api: str) -> dict[str, str]:
@@ -328,6 +350,13 @@ def _writer_of(configuration: Configuration, observer: DeliveryTelemetry) -> Mes
         public_url=configuration.api.public_url,
         observer=observer,
     )
+
+
+def _forwarder_of(configuration: Configuration) -> Forwarder | None:
+    forward = configuration.forward.otlp
+    if forward is None:
+        return None
+    return Forwarder(forward, configuration.storage.directory / "forward", sync=configuration.journal.sync)
 
 
 def _fixed_in_engine(old: Configuration, new: Configuration) -> list[str]:
