@@ -48,9 +48,16 @@ class Watched:
             self.said += self.watch.advance(self.now)
         return self.said[before:]
 
-    def fail(self, name: str, times: int = 1, *, reason: str = "503 from the receiver") -> None:
-        for _ in range(times):
-            self.watch.delivery(name, ok=False, reason=reason)
+    def fail(self, *names: str, times: int = 1) -> None:
+        for name in names * times:
+            self.watch.delivery(name, ok=False, reason="503 from the receiver")
+
+    def keep_failing(self, *names: str) -> list[AlertEvent]:
+        """Ten failures of each over half a minute; return what was said meanwhile."""
+        self.fail(*names, times=9)
+        before = self.pass_time(30)
+        self.fail(*names)
+        return before + self.pass_time()
 
 
 def summary_of(event: AlertEvent) -> str:
@@ -70,10 +77,7 @@ def unpriced(*models: tuple[str, int], reason: str = "no price") -> list[Unprice
 
 def test_a_contact_point_that_fails_ten_times_in_a_row_is_told_of_through_the_others() -> None:
     watched = Watched()
-    watched.fail("hook", 9)
-    assert watched.pass_time() == []
-    watched.fail("hook")
-    [event] = watched.pass_time()
+    [event] = watched.keep_failing("hook")
     assert (event.rule.project, event.rule.name, event.severity) == ("tocsin", "delivery-failing", Severity.HIGH)
     assert event.group == {"contact_point": "hook"}
     assert event.notify == ("oncall", "slack")
@@ -96,6 +100,16 @@ def test_one_that_fails_for_five_minutes_is_told_of_however_few_the_attempts_are
     assert event.evidence.value == 3
 
 
+def test_many_failures_within_seconds_are_the_restart_of_a_receiver_for_which_much_waits() -> None:
+    watched = Watched()
+    watched.fail("hook", times=500)
+    assert watched.pass_time(29) == []
+    watched.fail("hook")
+    assert watched.pass_time() == []
+    watched.watch.delivery("hook", ok=True)
+    assert watched.pass_time(400) == []
+
+
 def test_silence_after_a_failure_is_no_further_failure() -> None:
     watched = Watched()
     watched.fail("hook")
@@ -112,15 +126,14 @@ def test_a_refusal_for_good_is_told_of_at_once() -> None:
 def test_a_success_between_failures_starts_the_count_again() -> None:
     watched = Watched()
     for _ in range(5):
-        watched.fail("hook", 9)
-        watched.watch.delivery("hook", ok=True)
+        watched.fail("hook", times=9)
         assert watched.pass_time(60) == []
+        watched.watch.delivery("hook", ok=True)
 
 
 def test_the_end_is_told_to_who_was_told_of_the_beginning() -> None:
     watched = Watched()
-    watched.fail("hook", 10)
-    [fired] = watched.pass_time()
+    [fired] = watched.keep_failing("hook")
     watched.watch.delivery("hook", ok=True)
     [resolved] = watched.pass_time(2)
     assert resolved.transition is Transition.RESOLVED
@@ -131,15 +144,13 @@ def test_the_end_is_told_to_who_was_told_of_the_beginning() -> None:
 
 def test_the_only_contact_point_is_told_that_it_fails_since_it_may_have_recovered() -> None:
     watched = Watched(contacts=["hook"])
-    watched.fail("hook", 10)
-    [event] = watched.pass_time()
+    [event] = watched.keep_failing("hook")
     assert event.notify == ("hook",)
 
 
 def test_a_reminder_goes_to_the_failing_one_too_because_only_an_attempt_shows_that_it_recovered() -> None:
     watched = Watched()
-    watched.fail("hook", 10)
-    watched.pass_time()
+    watched.keep_failing("hook")
     [reminder] = watched.pass_time(30 * 60)
     assert reminder.transition is Transition.REMINDER
     assert reminder.notify == ("oncall", "slack", "hook")
@@ -148,17 +159,13 @@ def test_a_reminder_goes_to_the_failing_one_too_because_only_an_attempt_shows_th
 
 def test_two_that_fail_are_two_alerts_and_each_is_told_of_the_other() -> None:
     watched = Watched(contacts=["a", "b"])
-    watched.fail("a", 10)
-    watched.fail("b", 10)
-    events = watched.pass_time()
+    events = watched.keep_failing("a", "b")
     assert [(event.group["contact_point"], event.notify) for event in events] == [("a", ("b",)), ("b", ("a",))]
 
 
 def test_a_contact_point_whose_settings_changed_or_that_went_is_not_known_to_fail_any_more() -> None:
     watched = Watched()
-    watched.fail("hook", 10)
-    watched.fail("slack", 10)
-    assert len(watched.pass_time()) == 2
+    assert len(watched.keep_failing("hook", "slack")) == 2
     changed = CONTACT.validate_python({"type": "log", "min_severity": "high"})
     watched.watch.reconfigure(watched.config, {"oncall": LOG, "hook": changed})
     events = watched.pass_time(2)
@@ -171,8 +178,7 @@ def test_a_contact_point_whose_settings_changed_or_that_went_is_not_known_to_fai
 
 def test_an_unchanged_contact_point_goes_on_failing_through_a_reload() -> None:
     watched = Watched()
-    watched.fail("hook", 10)
-    watched.pass_time()
+    watched.keep_failing("hook")
     watched.watch.reconfigure(watched.config, dict(CONTACTS))
     assert watched.pass_time(60) == []
     assert watched.watch.firing == (("delivery-failing", {"contact_point": "hook"}),)
@@ -190,7 +196,9 @@ def test_delivery_alerts_agree_with_the_list_of_all_attempts(course: list[tuple[
         history.append((watched.now, outcome))
         since = [entry for at, entry in enumerate(history) if all(one != "ok" for _, one in history[at:])]
         failing = bool(since) and (
-            len(since) >= 10 or any(one == "lost" for _, one in since) or since[-1][0] - since[0][0] >= 5 * MINUTE
+            (len(since) >= 10 and since[-1][0] - since[0][0] >= MINUTE / 2)
+            or any(one == "lost" for _, one in since)
+            or since[-1][0] - since[0][0] >= 5 * MINUTE
         )
         watched.pass_time()
         assert bool(watched.watch.firing) == failing
@@ -397,9 +405,10 @@ def test_a_models_name_is_text_whatever_is_in_it(name: str) -> None:
 
 def test_only_who_is_named_is_told() -> None:
     watched = Watched(SelfAlertsConfig(notify=("slack", "gone")))
-    watched.fail("hook", 10)
+    watched.keep_failing("hook")
     watched.watch.degraded("journal", "full")
-    assert told(watched.pass_time(10)) == [
+    watched.pass_time(10)
+    assert told(watched.said) == [
         ("delivery-failing", "firing", ("slack",)),
         ("journal-degraded", "firing", ("slack",)),
     ]
@@ -409,8 +418,7 @@ def test_only_who_is_named_is_told() -> None:
 @pytest.mark.parametrize("config", [SelfAlertsConfig(enabled=False), SelfAlertsConfig(min_severity=Severity.CRITICAL)])
 def test_what_nobody_is_told_of_is_recorded_all_the_same(config: SelfAlertsConfig) -> None:
     watched = Watched(config)
-    watched.fail("hook", 10)
-    assert told(watched.pass_time(3)) == [("delivery-failing", "firing", ())]
+    assert told(watched.keep_failing("hook")) == [("delivery-failing", "firing", ())]
 
 
 @pytest.mark.parametrize(
@@ -436,7 +444,7 @@ def test_a_clock_that_is_set_back_does_not_hold_up_an_alert() -> None:
 def test_an_evaluation_is_due_once_a_second() -> None:
     watched = Watched()
     watched.pass_time()
-    watched.fail("hook", 10)
+    watched.watch.delivery("hook", ok=False, permanent=True)
     assert watched.pass_time(0.9, step=0.1) == []
     assert len(watched.pass_time(0.1)) == 1
 
@@ -451,9 +459,8 @@ def restarted(watched: Watched) -> Watched:
 
 def test_after_a_restart_nothing_is_told_twice_and_the_end_is_told() -> None:
     before = Watched()
-    before.fail("hook", 10)
     before.watch.unpriced(unpriced(("mystery-1", 3)))
-    fired = before.pass_time(20)
+    fired = before.keep_failing("hook")
     assert len(fired) == 2
     after = restarted(before)
     assert after.pass_time(60) == []

@@ -19,7 +19,8 @@ LOAD_REASONS: Final = frozenset({"connections", "in_flight_bytes", "memory", "re
 """Why requests are refused that would have been taken at another time; all other refusals are the sender's doing."""
 _MINUTE: Final = 60_000_000_000
 _FAILURES: Final = 10
-"""In a row: the contact point fails, however fast they came."""
+_FAILURES_NS: Final = _MINUTE // 2
+"""So many in a row over so long; without that time, a restart of the receiver while many notifications wait is one."""
 _FAILING_NS: Final = 5 * _MINUTE
 """Or failures over so long without a success between them."""
 _DAY: Final = 24 * 60 * _MINUTE
@@ -78,13 +79,14 @@ class Deliveries:
         self.attempts.pop(contact_point, None)
 
     def read(self, now: int) -> Iterator[Found]:
-        """Yield those that keep failing: ten times in a row, or for five minutes, or for good."""
+        """Yield those that keep failing: ten times in a row over half a minute, for five minutes, or for good."""
         for name, known in self.attempts.items():
             if known.failures > known.read:
                 known.first_at = known.first_at or now
                 known.last_at, known.read = now, known.failures
-            lasts = known.last_at - known.first_at >= _FAILING_NS
-            if known.permanent or known.failures >= _FAILURES or lasts:
+            lasted = known.last_at - known.first_at
+            often = known.failures >= _FAILURES and lasted >= _FAILURES_NS
+            if known.permanent or often or lasted >= _FAILING_NS:
                 yield Found(
                     Kind.DELIVERY_FAILING,
                     {"contact_point": name},
