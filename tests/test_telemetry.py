@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, self_alerts
+from tocsin.telemetry import Reading, self_alerts, storage
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -72,6 +72,9 @@ def everything_happens() -> None:
     telemetry.configuration_refused(problems=["c.yaml:1:1: what"])
     telemetry.restart_needed(keys=["api.endpoint"])
     telemetry.internal_error(stage="decode", error=ValueError("x"))
+    storage.storage_degraded(reason="down")
+    storage.storage_recovered(seconds=1.0)
+    storage.storage_write_dropped(reason="queue_full", kind="Recorded", detail="")
     telemetry.memory_measured(resident=2, limit=1)
     telemetry.memory_measured(resident=0, limit=1)
     self_alerts.self_alert_changed(rule="r", event="firing", text="t", group={"contact_point": "c"})

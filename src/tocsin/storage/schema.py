@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-__all__ = ["HEAD", "NewerSchemaError", "migrate", "upgrade"]
+__all__ = ["HEAD", "NewerSchemaError", "migrate", "revision_of", "upgrade"]
 
 HEAD: Final = "0002"
 """The newest revision."""
@@ -32,7 +32,7 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     """Upgrade within the connection's transaction."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    present = _revision_of(connection)
+    present = revision_of(connection)
     if present == HEAD:
         return  # the usual start: nothing of Alembic is imported
     from alembic import command  # a third of a second, and hardly ever needed
@@ -51,7 +51,8 @@ def upgrade(connection: Connection, revision: str = "head") -> None:
     command.upgrade(config, revision)
 
 
-def _revision_of(connection: Connection) -> str | None:
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of the tables; None where there are none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
