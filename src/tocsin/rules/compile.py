@@ -350,7 +350,8 @@ def _version_of(parts: Mapping[str, Any]) -> str:
 def _canonical(value: Any) -> Any:  # noqa: ANN401  # any part of a rule
     """The same JSON for the same content, in every process and version of Python."""
     if is_dataclass(value):
-        return {field.name: _canonical(getattr(value, field.name)) for field in fields(value)}
+        # What does not count when two are compared (memories, hashes that differ by process) is no content.
+        return {field.name: _canonical(getattr(value, field.name)) for field in fields(value) if field.compare}
     match value:
         case Mapping():
             return {str(key): _canonical(item) for key, item in value.items()}
