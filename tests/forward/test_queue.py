@@ -250,6 +250,27 @@ async def test_a_directory_that_can_not_be_made_leaves_a_queue_in_memory(tmp_pat
         assert await held.everything() == [b"one"]
 
 
+async def test_a_file_that_can_not_be_read_costs_only_itself_and_stays(tmp_path: Path) -> None:
+    sent = bodies(3)
+    for data in sent:
+        async with waiting(tmp_path) as held:
+            await held.put(data)
+    first, second, _ = sorted(files_of(tmp_path))
+    put_in_the_way(first)
+    second.write_bytes(b"nothing of ours")
+    before = counted('tocsin_forward_dropped_requests_total{reason="corrupt"}')
+    async with waiting(tmp_path) as held:
+        assert await held.everything() == sent[2:]
+    assert files_of(tmp_path) == [first]
+    assert counted('tocsin_forward_dropped_requests_total{reason="corrupt"}') == before + 1
+
+
+def put_in_the_way(path: Path) -> None:
+    """A directory in a file's place: it is there, and reading it fails."""
+    path.unlink()
+    path.mkdir()
+
+
 async def test_an_idle_queue_needs_no_disk(tmp_path: Path) -> None:
     async with waiting(tmp_path, QueueLimits(64 << 20, HOUR)) as held:
         for _ in range(5):

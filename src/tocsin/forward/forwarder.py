@@ -17,6 +17,7 @@ from tocsin.forward.entry import Entry, Signal, client_of
 from tocsin.forward.exporter import Exporter, Fate, Outcome, exporter_of
 from tocsin.forward.queue import Queue
 from tocsin.forward.schedule import Backoff, Schedule
+from tocsin.forward.shelf import reason_of
 from tocsin.model.settings import nanoseconds
 from tocsin.telemetry import forward as forward_telemetry
 
@@ -159,6 +160,8 @@ class Forwarder:
                 self._give_up(entry)
                 return
             outcome = await exporter.send(entry.signal, data)
+        except OSError as error:
+            outcome = Outcome(Fate.LATER, f"the queue can't be read: {reason_of(error)}")
         except Exception as error:  # noqa: BLE001  # a defect must not end forwarding
             telemetry.internal_error(stage="forward", error=error)
             outcome = Outcome(Fate.LATER, "internal error")

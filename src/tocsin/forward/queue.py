@@ -11,6 +11,7 @@ event loop. Why files and not SQLite: docs/decisions/0027-forwarding-queue.md.
 
 import asyncio
 import contextlib
+import errno
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,8 +22,10 @@ from typing import Final
 from tocsin.forward.bounds import QueueLimits
 from tocsin.forward.disk import DiskThread
 from tocsin.forward.entry import Entry, Place
+from tocsin.forward.marks import Marks
 from tocsin.forward.segment import HEADER_SIZE, Segment
-from tocsin.forward.shelf import Listing, append, counted, left, read_on, reason_of, sync
+from tocsin.forward.shelf import Listing, append, counted, left, read_on, reason_of
+from tocsin.forward.syncing import Syncing
 from tocsin.forward.window import Window
 from tocsin.telemetry import forward as telemetry
 
@@ -30,8 +33,6 @@ __all__ = ["Queue"]
 
 BATCH_BYTES: Final = 8 * 1024 * 1024
 """Written by one job of the thread."""
-MARK_SECONDS: Final = 0.1
-"""For so long it is gathered what was sent, before that is noted on disk: a kill in between sends it again."""
 PROBE_SECONDS: Final = 1.0
 """After a failed write the disk is tried again."""
 STALL_SECONDS: Final = 2.0
@@ -39,6 +40,9 @@ STALL_SECONDS: Final = 2.0
 SMALL_BYTES: Final = 1024 * 1024
 """A file of this size with nothing left to send is deleted, so that an idle queue needs next to no disk."""
 CLOSE_SECONDS: Final = 3.0
+READ_SECONDS: Final = 5.0
+READ_ATTEMPTS: Final = 5
+"""A file that can't be listed is tried so often, a second apart."""
 COUNT_SECONDS: Final = 2.0
 """For so long a start waits until what is left was counted."""
 
@@ -86,12 +90,10 @@ class Queue:
         self._unread = Place(0, 0)
         """Where the first record is that was not listed; of no meaning when caught up."""
         self._reading = False
-        self._marks: dict[int, list[int]] = {}
-        self._mark_timer: asyncio.TimerHandle | None = None
+        self._unreadable = 0
+        self._marks: Marks | None = None
         self._probe_timer: asyncio.TimerHandle | None = None
-        self._unsynced: set[int] = set()
-        self._syncing = False
-        self._synced_at = 0.0
+        self._syncing: Syncing | None = None
         self._degraded: str | None = None
         self._writer: DiskThread | None = None
         self._reader: DiskThread | None = None
@@ -123,6 +125,7 @@ class Queue:
     async def open(self) -> None:
         """Start, and find what a former process left."""
         self._writer, self._reader = DiskThread("forward-writer"), DiskThread("forward-reader")
+        self._syncing, self._marks = Syncing(self._reader, self._sync), Marks(self._writer)
         try:
             found = await self._reader.submit(partial(left, self._directory))
         except OSError as error:
@@ -136,7 +139,7 @@ class Queue:
             self._caught_up, self._unread = False, Place(found[0].number, 0)
             self._reading = True
             counting = self._reader.submit(partial(counted, found))
-            counting.add_done_callback(self._count)
+            counting.add_done_callback(partial(self._count, tuple(self._segments)))
             await asyncio.wait({counting}, timeout=COUNT_SECONDS)  # else it goes on in the background
         self._write_soon()
 
@@ -151,14 +154,15 @@ class Queue:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await self._idle.wait()
-        for timer in (self._mark_timer, self._probe_timer):
-            if timer is not None:
-                timer.cancel()
-        self._write_marks()
+        if self._probe_timer is not None:
+            self._probe_timer.cancel()
+        if self._marks is not None:
+            self._marks.write()
         if self._active is not None and not self._active.waiting:
             self._remove(self._active)
-        self._sync_soon()
         await self._writer.close(CLOSE_SECONDS)
+        if self._syncing is not None:
+            self._syncing.now()
         await self._reader.close(CLOSE_SECONDS)
         left = [entry for entry in (*self._writing, *self._unwritten) if not entry.gone]
         if left:
@@ -192,16 +196,23 @@ class Queue:
         return kept
 
     async def read(self, entry: Entry) -> bytes | None:
-        """Return an entry's request; None where it is gone or corrupt."""
+        """Return an entry's request; None where it is gone or corrupt.
+
+        Raises:
+            OSError: it can't be read now; TimeoutError is one.
+        """
         if entry.data is not None or entry.place is None or self._reader is None:
             return entry.data
         segment = self._segments.get(entry.place.segment)
         if segment is None:
             return None
         try:
-            return await self._reader.submit(partial(segment.read, entry.place.offset))
-        except OSError:
-            return None
+            async with asyncio.timeout(READ_SECONDS):
+                return await self._reader.submit(partial(segment.read, entry.place.offset))
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.ENOENT):
+                return None  # the disk has lost it
+            raise
 
     def finish(self, entry: Entry) -> None:
         """Forget an entry that was sent or given up."""
@@ -226,18 +237,25 @@ class Queue:
             self._dropped()
         if self._writing and not self._degraded and time.monotonic() - self._writing_since > STALL_SECONDS:
             self._degrade(f"the disk has not written for {STALL_SECONDS:g} s")
-        if self._sync and self._unsynced and time.monotonic() - self._synced_at >= self._sync:
-            self._sync_soon()
+        if self._syncing is not None:
+            self._syncing.tick()
         self._report()
 
-    def _count(self, done: "asyncio.Future[list[Segment]]") -> None:
+    def _count(self, placeholders: Sequence[int], done: "asyncio.Future[list[Segment]]") -> None:
         """Begin to send what a former process left, once it is known what that is."""
         self._reading = False
-        for segment in done.result():
-            if segment.number not in self._segments:
+        found = {segment.number: segment for segment in done.result()}
+        for number in placeholders:
+            segment = found.get(number)
+            if number not in self._segments:
                 continue  # dropped meanwhile, to make room
-            self._segments[segment.number] = segment
+            if segment is None:
+                del self._segments[number]  # it can't be read, and stays for the next process
+                continue
+            self._segments[number] = segment
             if not segment.waiting:
+                if segment.broken:
+                    telemetry.requests_dropped(reason="corrupt", requests=segment.broken, size=0)
                 self._remove(segment)
         if self.waiting:
             telemetry.queue_found(requests=self.waiting, size=self.waiting_bytes)
@@ -304,7 +322,8 @@ class Queue:
             return
         for entry, offset in zip(batch, done.result(), strict=True):
             self._placed(entry, Place(segment.number, offset), segment)
-        self._unsynced.add(segment.number)
+        if self._syncing is not None:
+            self._syncing.wrote(segment)
         if self._degraded:
             self._degraded = None
             telemetry.queue_recovered()
@@ -318,8 +337,8 @@ class Queue:
         entry.place = place
         if entry.gone:
             entry.data = None
-            self._marks.setdefault(place.segment, []).append(place.offset)
-            self._mark_soon()
+            if self._marks is not None:
+                self._marks.add(segment, place.offset)
             return
         self._memory_count -= 1
         self._memory_bytes -= entry.size
@@ -346,19 +365,6 @@ class Queue:
         for entry in (*self._writing, *self._unwritten):
             entry.settle(kept=False)
         self._list_unwritten()
-
-    def _sync_soon(self) -> None:
-        if self._syncing or self._reader is None:
-            return
-        numbers, self._unsynced = self._unsynced, set()
-        segments = [self._segments[number] for number in numbers if number in self._segments]
-        self._syncing, self._synced_at = True, time.monotonic()
-        self._reader.submit(partial(sync, segments)).add_done_callback(self._synced)
-
-    def _synced(self, done: "asyncio.Future[None]") -> None:
-        self._syncing = False
-        if (error := done.exception()) is not None:
-            telemetry.queue_not_synced(reason=reason_of(error))
 
     # Listing.
 
@@ -387,10 +393,17 @@ class Queue:
 
     def _read(self, done: "asyncio.Future[Listing]") -> None:
         self._reading = False
-        if done.exception() is not None:  # a file is away; it is dropped with its age
+        if (error := done.exception()) is not None:
+            telemetry.queue_file_unreadable(name=f"number {self._unread.segment}", reason=reason_of(error))
+            self._unreadable += 1
+            if self._unreadable % READ_ATTEMPTS:
+                asyncio.get_running_loop().call_later(PROBE_SECONDS, self._refill)
+                return
+            # What is behind it must go on; this one is read by the next process, or dropped with its age.
             first = next((number for number in self._segments if number > self._unread.segment), None)
             self._caught_up = first is None
             self._unread = Place(first or 0, 0)
+            self._refill()
             return
         listing = done.result()
         if listing.broken:
@@ -417,29 +430,17 @@ class Queue:
         if not segment.waiting and (not is_active or (segment.size >= SMALL_BYTES and not self._writing)):
             self._remove(segment)
             return
-        self._marks.setdefault(place.segment, []).append(place.offset)
-        self._mark_soon()
-
-    def _mark_soon(self) -> None:
-        if self._mark_timer is None:
-            self._mark_timer = asyncio.get_running_loop().call_later(MARK_SECONDS, self._write_marks)
-
-    def _write_marks(self) -> None:
-        self._mark_timer = None
-        marks, self._marks = self._marks, {}
-        if self._writer is None:
-            return
-        for number, offsets in marks.items():
-            if (segment := self._segments.get(number)) is not None:
-                self._writer.submit(partial(segment.mark, offsets)).add_done_callback(_seen)
+        if self._marks is not None:
+            self._marks.add(segment, place.offset)
 
     def _remove(self, segment: Segment) -> None:
         if segment is self._active:
             self._active = None
         self._segments.pop(segment.number, None)
-        self._marks.pop(segment.number, None)
+        if self._marks is not None:
+            self._marks.forget(segment)
         if self._writer is not None:
-            self._writer.submit(segment.remove).add_done_callback(_seen)
+            self._writer.submit(segment.remove).add_done_callback(_removed)
 
     def _drop_segment(self, segment: Segment, reason: str) -> None:
         lost, size = segment.waiting, segment.waiting_bytes
@@ -489,7 +490,6 @@ class Queue:
         telemetry.queue_measured(requests=self.waiting, size=self.waiting_bytes)
 
 
-def _seen(done: "asyncio.Future[None]") -> None:
-    """Look at an outcome that changes nothing: at worst a request is sent again after a restart."""
-    if (error := done.exception()) is not None:
+def _removed(done: "asyncio.Future[None]") -> None:
+    if (error := done.exception()) is not None:  # at worst it is sent again after a restart
         telemetry.queue_not_marked(reason=reason_of(error))

@@ -101,7 +101,7 @@ def _next_header(descriptor: int, at: int, end: int) -> int:
     return end
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Segment:
     """One pair of files. What is on disk is changed by the disk's thread alone, the numbers by the event loop."""
 
@@ -116,6 +116,8 @@ class Segment:
     """Arrival of the newest record, Unix nanoseconds."""
     done: set[int] = field(default_factory=set)
     """Offsets that a former process was done with."""
+    broken: int = 0
+    """Places that held no record when the file was opened."""
     named: bool = False
     """Whether the disk keeps the file's name, too."""
 
@@ -139,7 +141,9 @@ class Segment:
         segment = cls(int(path.stem), path.parent, size=path.stat().st_size)
         segment.done = segment._read_done()
         for found in found_in(path):
-            if found is not None and found.offset not in segment.done:
+            if found is None:
+                segment.broken += 1
+            elif found.offset not in segment.done:
                 segment.waiting += 1
                 segment.waiting_bytes += found.size
                 segment.newest = max(segment.newest, found.at)

@@ -39,14 +39,13 @@ def left(directory: Path) -> list[Segment]:
 
 
 def counted(segments: Sequence[Segment]) -> list[Segment]:
-    """Return the same files with what waits in them counted."""
+    """Return the same files with what waits in them counted, but for those that can't be read."""
     found = []
     for segment in segments:
         try:
             found.append(Segment.opened(segment.path))
         except OSError as error:
             telemetry.queue_file_unreadable(name=segment.path.name, reason=reason_of(error))
-            found.append(segment)
     return found
 
 
