@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx2
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from tocsin.errors import ConfigError
 from tocsin.model.settings import Duration, Settings
@@ -26,13 +26,17 @@ __all__ = [
     "Notifier",
     "Rate",
     "RateLimit",
+    "SecretUrl",
     "checked_url",
     "host_of",
+    "secrets_in",
     "tls_from",
 ]
 
 _RATE = re.compile(r"(\d+)\s*(?:/|per\s+)\s*(s|m|h|second|minute|hour)")
 _MAX_RATE = 10_000
+_SECRET_LENGTH = 12
+"""Characters; what is shorter is a word of the address, or no secret worth the name."""
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -112,7 +116,14 @@ def checked_url(url: str) -> str:
     return url
 
 
+def _checked_secret_url(url: SecretStr) -> SecretStr:
+    checked_url(url.get_secret_value())
+    return url
+
+
 HttpUrl = Annotated[str, AfterValidator(checked_url)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_checked_secret_url)]
+"""An address that opens something to whoever knows it, like those of incoming webhooks."""
 RateLimit = Annotated[Rate | None, BeforeValidator(_rate)]
 """Written 30/m, 5/s, 100/h."""
 
@@ -147,6 +158,17 @@ class ContactConfig(Settings):
 def host_of(url: str) -> str:
     """Return the host: all of an address that a log may show."""
     return urlsplit(url).hostname or ""
+
+
+def secrets_in(url: str) -> tuple[str, ...]:
+    """Return the texts of an address by which its secret could show: itself, and each long part of path and query.
+
+    A receiver says them back in errors (`/services/T0/B0/… not found`), and those are logged.
+    """
+    parts = urlsplit(url)
+    words = re.split(r"[/?&=;]", f"{parts.path}?{parts.query}")
+    found = [url, f"{parts.path}?{parts.query}", *(word for word in words if len(word) >= _SECRET_LENGTH)]
+    return tuple(dict.fromkeys((*found, *map(unquote, found))))
 
 
 def tls_from(ca_file: Path | None) -> ssl.SSLContext | None:

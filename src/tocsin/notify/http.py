@@ -34,11 +34,11 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """At most MAX_ANSWER bytes."""
+    """At most MAX_ANSWER bytes, without our secrets."""
     complete: bool
     """Whether the body ended by itself: not over the limit, not cut off by the deadline or the receiver."""
     excerpt: str
-    """Of the body, one clean line without our secrets."""
+    """Of the body, one clean line."""
 
 
 class HttpSender:
@@ -54,7 +54,7 @@ class HttpSender:
         secrets: Iterable[str] = (),
     ) -> None:
         self._timeout = timeout
-        self._secrets = tuple(secret for secret in secrets if secret)
+        self._secrets = tuple(secret.encode() for secret in secrets if secret)
         transport = _Transport(_JudgedBackend(network, allow_private=allow_private), tls or network.tls)
         self._client = httpx2.AsyncClient(
             transport=transport,
@@ -88,13 +88,9 @@ class HttpSender:
                 raise DeliveryError(f"{host}: {_said(error)}", retryable=True) from error
         if answer.status is None:  # pragma: no cover  # an exchange ends with a status or an exception
             raise DeliveryError(f"{host}: no answer", retryable=True)
-        return HttpAnswer(
-            answer.status,
-            answer.headers,
-            bytes(answer.body),
-            answer.complete,
-            self._excerpt(bytes(answer.body)),
-        )
+        body = self._without_secrets(bytes(answer.body))
+        excerpt = clean(body[: 4 * _EXCERPT].decode(errors="replace"), _EXCERPT)
+        return HttpAnswer(answer.status, answer.headers, body, answer.complete, excerpt)
 
     async def aclose(self) -> None:
         """Close the connections that are kept."""
@@ -110,11 +106,11 @@ class HttpSender:
                     return  # leaving the response unread closes the connection
             answer.complete = True
 
-    def _excerpt(self, body: bytes) -> str:
-        text = body[: 4 * _EXCERPT].decode(errors="replace")
+    def _without_secrets(self, body: bytes) -> bytes:
+        """Return what a receiver said without what we told it; that is logged, shown and kept."""
         for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return clean(text, _EXCERPT)
+            body = body.replace(secret, b"***")
+        return body
 
 
 def error_of(answer: HttpAnswer, host: str, now_ns: int) -> DeliveryError | None:

@@ -20,8 +20,9 @@ from tocsin.notify.contact import (
     HttpUrl,
     Rate,
     RateLimit,
-    checked_url,
+    SecretUrl,
     host_of,
+    secrets_in,
 )
 from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpAnswer, HttpSender, error_of, retry_after_of
@@ -59,11 +60,6 @@ _THREADS = 10_000
 _USER = re.compile(r"[UW][A-Z0-9]{2,}")
 
 
-def _checked_secret_url(url: SecretStr) -> SecretStr:
-    checked_url(url.get_secret_value())
-    return url
-
-
 def _checked_token(token: SecretStr) -> SecretStr:
     text = token.get_secret_value()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
@@ -75,7 +71,7 @@ class SlackConfig(ContactConfig):
     """A contact point of type slack: `webhook_url`, or `bot_token` with `channel` or `user`."""
 
     type: Literal["slack"]
-    webhook_url: Annotated[SecretStr, AfterValidator(_checked_secret_url)] | None = None
+    webhook_url: SecretUrl | None = None
     bot_token: Annotated[SecretStr, AfterValidator(_checked_token)] | None = None
     channel: str | None = Field(default=None, min_length=2, max_length=80)
     """A name (`#alerts`) or an id."""
@@ -105,7 +101,7 @@ class SlackWebhook:
 
     def __init__(self, config: SlackConfig, network: Network) -> None:
         self._url = config.webhook_url.get_secret_value() if config.webhook_url else ""
-        self._http = _sender(config, network, self._url)
+        self._http = _sender(config, network, *secrets_in(self._url))
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """POST the blocks; Slack answers `ok` in plain text."""
@@ -182,12 +178,12 @@ class SlackBot:
                 self._threads.popitem(last=False)
 
 
-def _sender(config: SlackConfig, network: Network, secret: str) -> HttpSender:
+def _sender(config: SlackConfig, network: Network, *secrets: str) -> HttpSender:
     return HttpSender(
         network,
         allow_private=config.allow_private,
         timeout=config.timeout.total_seconds(),
-        secrets=[secret],
+        secrets=secrets,
     )
 
 

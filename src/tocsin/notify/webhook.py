@@ -14,7 +14,7 @@ import orjson
 from pydantic import AfterValidator, Field, SecretStr
 from standardwebhooks import Webhook as Signer
 
-from tocsin.notify.contact import Answer, Attempt, ContactConfig, HttpUrl, host_of, tls_from
+from tocsin.notify.contact import Answer, Attempt, ContactConfig, SecretUrl, host_of, secrets_in, tls_from
 from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpSender, error_of
 from tocsin.notify.message import Message
@@ -54,7 +54,7 @@ class WebhookConfig(ContactConfig):
     """A contact point of type webhook."""
 
     type: Literal["webhook"]
-    url: HttpUrl
+    url: SecretUrl
     secret: Annotated[SecretStr, AfterValidator(_checked_secret)] | None = None
     """`whsec_…`; signs every request. Without it nothing is signed."""
     headers: Annotated[dict[str, SecretStr], AfterValidator(_checked_headers)] = Field(default_factory=dict)
@@ -71,7 +71,7 @@ class Webhook:
     """Posts events to one address."""
 
     def __init__(self, config: WebhookConfig, network: Network) -> None:
-        self._url = config.url
+        self._url = config.url.get_secret_value()
         self._headers = {name: value.get_secret_value() for name, value in config.headers.items()}
         secret = config.secret.get_secret_value() if config.secret is not None else None
         self._signer = Signer(secret) if secret is not None else None
@@ -80,7 +80,7 @@ class Webhook:
             allow_private=config.allow_private,
             timeout=config.timeout.total_seconds(),
             tls=tls_from(config.ca_file),
-            secrets=[secret or "", *self._headers.values()],
+            secrets=[secret or "", *self._headers.values(), *secrets_in(self._url)],
         )
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
