@@ -119,11 +119,13 @@ class Writer:
         deadline = time.monotonic() + seconds
         self._queue.put(None)
         self._stopping.set()
-        for thread in (self._thread, *self._sealing):
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        sealing = tuple(self._sealing)  # the writer adds to them to the last
+        for thread in sealing:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._syncer is not None:
             self._syncer.stop(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in (self._thread, *self._sealing))
+        return not any(thread.is_alive() for thread in (self._thread, *sealing))
 
     def _run(self) -> None:
         ending = False
