@@ -127,8 +127,6 @@ class Schedule:
             self._failures += 1
             self._closed_until = now + self._backoff.after(self._failures)
         self._closed_until = max(self._closed_until, now + (wish or 0.0))
-        lane.order = self._arrivals  # others go first
-        self._arrivals += 1
         heapq.heappush(self._resting, (now + max(self._backoff.after(lane.failures), wish or 0.0), lane.client))
 
     def purge(self) -> None:
