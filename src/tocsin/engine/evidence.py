@@ -30,23 +30,28 @@ _MOST_FRESH = 256
 
 _Block = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 _START = 1024
+_SEGMENTS = 8
+_LAYOUT: dict[str, type[np.generic]] = {"hi": np.uint64, "lo": np.uint64, **dict.fromkeys(DRIVERS, np.int32)}
+_Segment = dict[str, NDArray[Any]]
 _COLUMNS: dict[str, type[np.generic]] = {"slots": np.int32, "times": np.int64, "values": np.float64, "places": np.int64}
 """Of a block."""
 
 
 class Ring:
-    """Trace id and driver labels of the latest samples; a place is a number that only grows."""
+    """Trace id and driver labels of the latest samples; a place is a number that only grows.
+
+    In segments, of which the oldest goes when all its samples may: what was written once is never written again, so
+    that a frozen state need not copy it.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = max(limit, _START)
         self.written = 0
         self._size = self.limit
-        # Zeros from the system: they become real memory as they are written.
-        self._columns: dict[str, NDArray[Any]] = {
-            "hi": np.zeros(self._size, np.uint64),
-            "lo": np.zeros(self._size, np.uint64),
-            **{label: np.zeros(self._size, np.int32) for label in DRIVERS},
-        }
+        self._segment_rows = max(_START, self.limit // _SEGMENTS)
+        self._first = 0
+        """Number of the oldest segment; number n has the places from n * rows on."""
+        self._segments: list[_Segment] = []
         self._texts: list[str] = []
         self._codes: dict[str, int] = {}
 
@@ -55,15 +60,37 @@ class Ring:
     ) -> NDArray[np.int64]:
         """Remember samples; return [n] their places."""
         count = len(hi)
-        self._reserve(count)
-        places = np.arange(self.written, self.written + count)
-        self.written += count
-        at = places % self._size
-        self._columns["hi"][at], self._columns["lo"][at] = hi, lo
+        if count > self._size:
+            self._size = 1 << int(count).bit_length()
+        columns: _Segment = {"hi": hi, "lo": lo}
         for label in DRIVERS:
             text = labels.get(label)
-            self._columns[label][at] = -1 if text is None or not len(text.values) else self._coded(text)
+            columns[label] = np.full(count, -1, np.int32) if text is None or not len(text.values) else self._coded(text)
+        places = np.arange(self.written, self.written + count)
+        self._write(columns, count)
         return places
+
+    def _write(self, columns: _Segment, count: int) -> None:
+        begin = 0
+        while begin < count:
+            number, row = divmod(self.written, self._segment_rows)
+            if number - self._first >= len(self._segments):
+                self._add_segment(number)
+            end = min(count, begin + self._segment_rows - row)
+            segment = self._segments[number - self._first]
+            for name, column in columns.items():
+                segment[name][row : row + end - begin] = column[begin:end]
+            self.written += end - begin
+            begin = end
+
+    def _add_segment(self, number: int) -> None:
+        if not self._segments:
+            self._first = number
+        while self._segments and (self._first + 1) * self._segment_rows <= self.written - self._size:
+            del self._segments[0]
+            self._first += 1
+        # Zeros from the system: they become real memory as they are written.
+        self._segments.append({name: np.zeros(self._segment_rows, dtype) for name, dtype in _LAYOUT.items()})
 
     def _coded(self, text: TextColumn) -> NDArray[np.int32]:
         used = text if len(text.values) <= 4 * len(text.code) + 16 else text.compacted()
@@ -78,60 +105,62 @@ class Ring:
             self._texts.append(text)
         return code
 
-    def _reserve(self, count: int) -> None:
-        """Make room for a batch that is larger than the ring."""
-        if count <= self._size:
-            return
-        size = 1 << int(count).bit_length()
-        oldest = max(0, self.written - self._size)
-        held = np.arange(oldest, self.written)
-        columns = {}
-        for name, column in self._columns.items():
-            columns[name] = np.zeros(size, column.dtype)
-            columns[name][held % size] = column[held % self._size]
-        self._columns, self._size = columns, size
+    def _read(self, places: NDArray[np.int64], name: str) -> NDArray[Any]:
+        number = places // self._segment_rows - self._first
+        if len(places) and number[0] == number[-1] and (number == number[0]).all():
+            return self._segments[int(number[0])][name][places % self._segment_rows]
+        found = np.empty(len(places), _LAYOUT[name])
+        for each in np.unique(number).tolist():
+            rows = (number == each).nonzero()[0]
+            found[rows] = self._segments[each][name][places[rows] % self._segment_rows]
+        return found
 
     def freeze(self) -> Frozen:
-        """Return what was written and not overwritten."""
-        held = min(self.written, self._size)
-        columns = {name: column[:held].copy() for name, column in self._columns.items()}
-        fields: dict[str, State] = {"written": self.written, "size": self._size, "limit": self.limit}
+        """Return what was written and may still be asked for."""
+        oldest = max(0, self.written - self._size, self._first * self._segment_rows)
+        segments, begin, rows = self._segments.copy(), oldest - self._first * self._segment_rows, self.written - oldest
+        fields: dict[str, State] = {"written": self.written, "rows": rows, "size": self._size, "limit": self.limit}
         texts, known = self._texts, len(self._texts)
 
         def state() -> State:
-            kept: dict[str, State] = {name: packed(column) for name, column in columns.items()}
+            kept: dict[str, State] = {}
+            for name, dtype in _LAYOUT.items():
+                whole = np.concatenate([np.zeros(0, dtype), *(segment[name] for segment in segments)])
+                kept[name] = packed(whole[begin : begin + rows])
             return {**fields, "columns": kept, "texts": texts[:known]}
 
         return state
 
     def thaw(self, section: Section) -> None:
         """Take the latest samples of a state, as many as there is room for."""
-        self.written, size = section.integer("written"), section.integer("size", 1, max(2 * self.limit, 1 << 22))
+        written, rows = section.integer("written"), section.integer("rows", most=1 << 31)
+        size = section.integer("size", 1, max(2 * self.limit, 1 << 22))
+        if rows > min(written, size):
+            raise section.unfit("has more samples than there can be")
         self._texts = section.texts("texts")
         self._codes = {text: code for code, text in enumerate(self._texts)}
         if section.integer("limit") == self.limit:
             self._size = size
-        held = section.part("columns")
-        rows = min(self.written, size)
-        newest = np.arange(max(0, self.written - min(rows, self._size)), self.written)
-        for name, column in self._columns.items():
+        held, newest = section.part("columns"), min(rows, self._size)
+        columns: _Segment = {}
+        for name, dtype in _LAYOUT.items():
             bounds = (-1, len(self._texts)) if name in DRIVERS else (None, None)
-            kept = held.array(name, column.dtype, rows, least=bounds[0], below=bounds[1])
-            self._columns[name] = np.zeros(self._size, column.dtype)
-            self._columns[name][newest % self._size] = kept[newest % size]
+            columns[name] = held.array(name, dtype, rows, least=bounds[0], below=bounds[1])[rows - newest :]
+        self.written = written - newest
+        self._write(columns, newest)
 
     def is_held(self, places: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return [n] which places were not overwritten."""
-        return places >= self.written - self._size
+        """Return [n] which places were written and are still there."""
+        oldest = max(self.written - self._size, self._first * self._segment_rows)
+        return (places >= oldest) & (places < self.written)
 
     def traces(self, places: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return [n, 2] trace ids."""
-        at = places % self._size
-        return np.stack([self._columns["hi"][at], self._columns["lo"][at]], axis=1)
+        return np.stack([self._read(places, "hi"), self._read(places, "lo")], axis=1)
 
     def texts(self, places: NDArray[np.int64], label: str) -> tuple[NDArray[np.int32], list[str]]:
         """Return [n] codes of a label, -1 where absent, and the texts they stand for."""
-        return self._columns[label][places % self._size], self._texts
+        return self._read(places, label), self._texts
 
 
 class SampleLog:

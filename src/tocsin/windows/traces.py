@@ -385,7 +385,11 @@ class Traces:
 
     def freeze(self) -> Frozen:
         """Return the traces' state."""
-        columns = {name: held[: self._used].copy() for name, held in self._columns.items()}
+        # Of a trace that is complete nobody asks more than its id and its labels.
+        lasting = ("hi", "lo", "held", *(f"label {label}" for label in self.labels))
+        columns = {name: self._columns[name][: self._used].copy() for name in lasting}
+        live = np.flatnonzero(self._columns["open"][: self._used])
+        facts = {name: held[live] for name, held in self._columns.items() if name not in columns and name != "open"}
         failures = {slot: held.copy() for slot, held in self._failures.items()}
         closed, late_spans, numbers = list(self._closed), self.late_spans, list(self._numbers)
         good, agenda, used = self._good.freeze(), self._agenda.freeze(), self._used
@@ -406,6 +410,8 @@ class Traces:
                 "late_spans": late_spans,
                 "numbers": numbers,
                 "columns": kept,
+                "open": packed(live),
+                "facts": {name: packed(column) for name, column in facts.items()},
                 "failures": {name: np.array(column, _FAILURES[name]) for name, column in failed},
                 "closed": {
                     "times": np.array([time for time, _ in closed], np.int64),
@@ -427,12 +433,16 @@ class Traces:
         self._numbers = tuple(dict.fromkeys(names))
         self._used = section.integer("used", most=np.iinfo(np.int32).max)
         self._reserve(self._used)
-        kept = section.part("columns")
+        kept, facts = section.part("columns"), section.part("facts")
+        live = section.array("open", np.int64, least=0, below=self._used)
         for name, column in self._columns.items():
-            if column.dtype != object:
-                column[: self._used] = kept.array(name, column.dtype, self._used)
-            else:
+            if column.dtype == object:
                 self._thaw_texts(kept.part(name), column)
+            elif name in ("hi", "lo", "held"):
+                column[: self._used] = kept.array(name, column.dtype, self._used)
+            elif name != "open":
+                column[live] = facts.array(name, column.dtype, len(live))
+        self._columns["open"][live] = True
         _, fresh = self._index.find_or_insert(
             mix(self._columns["hi"][: self._used], self._columns["lo"][: self._used], secret)
         )
