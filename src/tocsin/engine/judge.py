@@ -46,7 +46,7 @@ class Occasion:
             batch = self._batch
             labels = {label: batch.labels.get(label) for label in DRIVERS}
             self._places = self._ring.append(batch.trace_hi, batch.trace_lo, labels)
-        return self._places[rows]
+        return self._places if len(rows) == len(self._places) else self._places[rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,10 @@ class Judge:
 
     def _suspects(self, leaf: Leaf, window: Window, watch: Watch, slots: NDArray[np.int32]) -> NDArray[Any]:
         """Return the distinct slots whose condition holds or whose alert is not at rest."""
+        if watch.reach is not None and not watch.alerts:
+            highest = leaf.highest(watch, window, slots)
+            if highest is not None and not watch.compare(highest, watch.reach):
+                return slots[:0]  # mostly: no threshold is near
         if isinstance(window, Sketches):
             slots = np.unique(slots)
             possible = watch.may_exceed(slots, window.at_most(slots) / leaf.scale)

@@ -218,6 +218,18 @@ class Leaf:
                 return self._sums(rule, window, slots)
         return raw / self.scale
 
+    def highest(self, watch: Watch, window: Window, slots: NDArray[Any]) -> float | None:
+        """Return what no value of some slots with samples is above, in the rule's unit; None: not found cheaply."""
+        match window:
+            case IntegerSums():
+                if watch.rules[0].aggregate is Aggregate.SUM:
+                    return window.highest(slots) / self.scale
+                return float(window.highest_count(slots)) if watch.rules[0].aggregate is Aggregate.COUNT else None
+            case Extremes() | Sketches():
+                return window.highest(slots) / self.scale
+            case _:
+                return None
+
     def _sums(self, rule: Rule, window: IntegerSums | FloatSums, slots: NDArray[Any]) -> NDArray[np.float64]:
         match rule.aggregate:
             case Aggregate.COUNT:
@@ -266,7 +278,7 @@ class Leaf:
         slots = view.slots(self.key.grouping, self.groups)
         without = slots < 0
         ungrouped = 0
-        if without.any():
+        if np.count_nonzero(without):
             ungrouped = int(np.count_nonzero(mask & without))
             mask = mask & ~without
         rows = mask.nonzero()[0]

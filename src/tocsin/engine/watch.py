@@ -80,6 +80,9 @@ class Watch:
         self._cooling: dict[Key, int] = {}
         self._lines = np.array([*(float(rule.levels[0].threshold) for rule in rules), np.nan])
         self._minima = np.array([*(max(rule.min_samples, 1) for rule in rules), np.iinfo(np.int64).max])
+        is_above = first.condition in (Condition.GT, Condition.GTE)
+        self.reach = float(np.nanmin(self._lines)) if is_above else None
+        """What a value is compared with, at the least, for any rule's condition to hold; None: it may be small."""
         self._levels = [levels_of(rule) for rule in rules]
         self._rule_at = np.full(groups.capacity, _UNKNOWN, np.int32)
         self.active = np.zeros(groups.capacity, np.bool_)
@@ -121,7 +124,7 @@ class Watch:
             holds = count(slots) == 0
             return holds if isinstance(indexes, int) else holds & (indexes >= 0)
         holds = self.compare(values, self._lines[indexes])
-        return holds & (count(slots) >= self._minima[indexes]) if holds.any() else holds
+        return holds & (count(slots) >= self._minima[indexes]) if np.count_nonzero(holds) else holds
 
     def may_exceed(self, slots: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return [n] whether a value that is at most `bounds` could hold the condition."""

@@ -113,6 +113,10 @@ class Extremes:
         self._extreme[:used] = section.array("extreme", np.float64, used)
         self.panes.thaw(section.part("panes"), _EXTREMES, used, lambda columns: (columns[0], columns[1], columns[2]))
 
+    def highest(self, slots: Array) -> float:
+        """Return the largest extreme of some slots that have samples, in raw units."""
+        return float(np.fmax.reduce(self._extreme[slots]))
+
     def extreme(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] extremes in raw units; NaN where there are no samples."""
         return np.where(self._count[slots] > 0, self._extreme[slots], np.nan)

@@ -18,7 +18,7 @@ from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.narrow import narrowed
 
-__all__ = ["Layout", "Panes", "merge_tail", "pane_width", "runs_of"]
+__all__ = ["Layout", "Panes", "merge_tail", "pane_width", "parts_of", "runs_of"]
 
 _SECOND = 1_000_000_000
 _FIVE_MINUTES = 300 * _SECOND
@@ -60,6 +60,15 @@ def runs_of(sorted_panes: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
     cuts = [0, *(np.flatnonzero(np.diff(sorted_panes)) + 1).tolist(), len(sorted_panes)]
     for begin, end in pairwise(cuts):
         yield int(sorted_panes[begin]), slice(begin, end)
+
+
+def parts_of(times: NDArray[np.int64], width_ns: int) -> Iterator[tuple[int, slice | None]]:
+    """Yield (pane, rows) for each pane that rising times fall into; None for all rows, as it is mostly."""
+    first = int(times[0]) // width_ns
+    if first == int(times[-1]) // width_ns:
+        yield first, None
+    else:
+        yield from runs_of(times // width_ns)
 
 
 def merge_tail(chunks: list[Chunk], merge: Callable[[list[Chunk]], Chunk]) -> None:

@@ -18,7 +18,7 @@ from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
 from tocsin.windows.index import KeyIndex, Secret, mix
 from tocsin.windows.narrow import distinct, narrowed
-from tocsin.windows.panes import Layout, Panes, runs_of
+from tocsin.windows.panes import Layout, Panes, parts_of
 from tocsin.windows.sums import Samples
 
 __all__ = ["ACCURACY", "SketchCourse", "Sketches", "bucket_of", "value_of"]
@@ -88,8 +88,9 @@ class Sketches:
         np.add.at(self._count, samples.slots, 1)
         np.maximum.at(self._top, samples.slots, buckets)
         ones = np.ones(len(counters), np.int64)
-        for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            self.panes.add(pane, (counters[rows], ones[rows]), _merged)
+        for pane, rows in parts_of(samples.times, self.panes.width_ns) if len(samples) else ():
+            chunk = (counters, ones) if rows is None else (counters[rows], ones[rows])
+            self.panes.add(pane, chunk, _merged)
 
     def _counters_of(self, slots: Slots, buckets: NDArray[np.int64]) -> NDArray[np.int32]:
         counters, fresh = self._index.find_or_insert(self._keys_of(slots, buckets))
@@ -177,6 +178,10 @@ class Sketches:
         """Return [n] a value that no percentile of the slot is above; saves computing most percentiles."""
         held = self._count[slots] > 0
         return np.where(held, value_of(np.where(held, self._top[slots], 0)), np.nan)
+
+    def highest(self, slots: Array) -> float:
+        """Return a value that no percentile of some slots that have samples is above, in raw units."""
+        return float(value_of(self._top[slots].max()))
 
     def quantile(self, slots: Array, rank: float) -> NDArray[np.float64]:
         """Return [n] the value at `rank` (0 to 1) in raw units; NaN where there are no samples.

@@ -17,7 +17,7 @@ from tocsin.model.state import Frozen, State
 from tocsin.windows.exact import add_pairs, moments_of, running_pairs, variance_of, weighted_powers
 from tocsin.windows.groups import grown
 from tocsin.windows.narrow import distinct
-from tocsin.windows.panes import Layout, Panes, merge_tail, runs_of
+from tocsin.windows.panes import Layout, Panes, merge_tail, parts_of, runs_of
 
 __all__ = ["FloatSums", "IntegerSums", "Samples"]
 
@@ -61,6 +61,15 @@ class Samples:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.slots)
+
+
+_ONES, _ZEROS = np.ones(1024, np.int64), np.zeros(1024, np.int64)
+_ONES.flags.writeable = _ZEROS.flags.writeable = False
+
+
+def _constant(longer: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return [size] the one number that an array is full of; chunks of small batches share it."""
+    return longer[:size] if size <= len(longer) else np.full(size, longer[0])
 
 
 class _Sums:
@@ -129,15 +138,17 @@ class IntegerSums(_Sums):
         if samples.unpriced is not None:
             np.add.at(self._totals["unpriced"], samples.slots, unpriced)
         columns = counts, samples.values, unpriced
-        for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            chunk = samples.slots[rows], tuple(column[rows] for column in columns)
-            self.panes.add(pane, chunk, _merged)
+        for pane, rows in parts_of(samples.times, self.panes.width_ns) if len(samples) else ():
+            if rows is None:
+                self.panes.add(pane, (samples.slots, columns), _merged)
+            else:
+                self.panes.add(pane, (samples.slots[rows], tuple(column[rows] for column in columns)), _merged)
 
     @staticmethod
     def _columns(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ones = np.ones(len(samples), np.int64) if samples.counts is None else samples.counts
+        ones = _constant(_ONES, len(samples)) if samples.counts is None else samples.counts
         if samples.unpriced is None:
-            return ones, np.zeros(len(samples), np.int64)
+            return ones, _constant(_ZEROS, len(samples))
         return ones * ~samples.unpriced, samples.unpriced.astype(np.int64)
 
     def expire(self, now: int) -> list[Slots]:
@@ -158,6 +169,14 @@ class IntegerSums(_Sums):
     def unpriced(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples whose value is not known."""
         return self._totals["unpriced"][slots]
+
+    def highest(self, slots: Array) -> int:
+        """Return the largest sum of some slots, in raw units."""
+        return int(self._totals["total"][slots].max())
+
+    def highest_count(self, slots: Array) -> int:
+        """Return the largest number of samples of some slots."""
+        return int(self.samples(slots).max())
 
     def sum(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] sums in raw units."""
