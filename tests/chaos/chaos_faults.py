@@ -144,7 +144,7 @@ class Faults:
         self._start_again()
 
     def _damage(self, how: Callable[..., str]) -> None:
-        log = newest_log(self._service.disk.directory / "journal")
+        log = newest_log(self._service.disk.directory)
         if log is None:
             self._report.notes.append("a write was to be torn, and there was none")
         else:

@@ -116,9 +116,10 @@ class ChaosService:
     def pid(self) -> int:
         return self.running.process.pid
 
-    def start(self, *, wait: bool = True) -> None:
+    def start(self) -> None:
         """Start the process and wait until it is ready."""
-        command = ("env", f"PYTHONPATH={_SHIM}", f"CHAOS_CLOCK={self._clock}", sys.executable, "-m", "tocsin")
+        changed = (f"{name}={value}" for name, value in self._environment().items())
+        command = ("env", *changed, sys.executable, "-m", "tocsin")
         service = RunningService(self.config, command=command)
         self.starts += 1
         service.__enter__()
@@ -128,7 +129,7 @@ class ChaosService:
     def start_and_kill(self, seconds: float) -> None:
         """Start the process and kill it so soon that it may not be ready."""
         command = [sys.executable, "-m", "tocsin", "serve", "--config", str(self.config)]
-        environment = {**os.environ, "PYTHONPATH": str(_SHIM), "CHAOS_CLOCK": str(self._clock)}
+        environment = os.environ | self._environment()
         self.starts += 1
         silent = subprocess.DEVNULL
         with subprocess.Popen(command, stdout=silent, stderr=silent, env=environment) as process:  # noqa: S603
@@ -192,6 +193,10 @@ class ChaosService:
                 self.kill()
         finally:
             self.disk.close()
+
+    def _environment(self) -> dict[str, str]:
+        path = os.pathsep.join(filter(None, (str(_SHIM), os.environ.get("PYTHONPATH"))))
+        return {"PYTHONPATH": path, "CHAOS_CLOCK": str(self._clock)}
 
     def _end(self, service: RunningService) -> None:
         service.__exit__(None, None, None)

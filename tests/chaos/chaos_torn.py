@@ -14,8 +14,8 @@ _HEADER, _FRAME = 32, 24
 
 
 def newest_log(directory: Path) -> Path | None:
-    """Return the write-ahead log that was written last and holds a commit; None where there is none."""
-    logs = [path for path in directory.rglob("*-wal") if any(True for _ in _frames(path.read_bytes()))]
+    """Return the write-ahead log of the journal that was written last and holds a commit; None where there is none."""
+    logs = [path for path in directory.rglob("journal*-wal") if any(True for _ in _frames(path.read_bytes()))]
     return max(logs, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 

@@ -195,7 +195,7 @@ def written_log(pages: int, *, page: int = 512, stale: int = 0) -> bytes:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_tear_damages_the_last_frame_of_the_present_round_and_nothing_before_it(tmp_path: Path, seed: int) -> None:
-    log = tmp_path / "journal.db-wal"
+    log = tmp_path / "journal-1.db-wal"
     data = written_log(3, stale=2)
     log.write_bytes(data)
     intact = 32 + 2 * (24 + 512)
@@ -208,7 +208,7 @@ def test_a_tear_damages_the_last_frame_of_the_present_round_and_nothing_before_i
 
 
 def test_an_unfinished_frame_leaves_all_others_as_they_were(tmp_path: Path) -> None:
-    log = tmp_path / "journal.db-wal"
+    log = tmp_path / "journal-1.db-wal"
     data = written_log(3)
     log.write_bytes(data)
     garble(log, Random(1))
@@ -217,8 +217,8 @@ def test_an_unfinished_frame_leaves_all_others_as_they_were(tmp_path: Path) -> N
 
 
 def test_a_log_without_a_commit_is_none(tmp_path: Path) -> None:
-    (tmp_path / "a-wal").write_bytes(b"")
-    (tmp_path / "b-wal").write_bytes(written_log(0, stale=3))
+    (tmp_path / "journal-1.db-wal").write_bytes(b"")
+    (tmp_path / "journal-2.db-wal").write_bytes(written_log(0, stale=3))
     assert newest_log(tmp_path) is None
 
 
