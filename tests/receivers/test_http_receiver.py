@@ -23,6 +23,7 @@ from receiver_harness import KIB, MIB, Receiving, RecordingIntake, log_request, 
 
 from tocsin.errors import OverloadedError
 from tocsin.receivers.intake import Receipt, Signal
+from tocsin.receivers.status import MOST_SPREAD
 
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
@@ -148,8 +149,9 @@ async def test_overload_is_503_with_the_time_to_wait_in_both_places() -> None:
     async with receiving(RecordingIntake(answer=full)) as tocsin:
         answer = await post(tocsin, trace_request("chat"))
         assert answer.status_code == 503
-        assert answer.headers["retry-after"] == "3"
-        assert retry_seconds_of(Status.FromString(answer.content)) == [2.5]
+        [seconds] = retry_seconds_of(Status.FromString(answer.content))
+        assert 2.5 <= seconds <= 2.5 * MOST_SPREAD
+        assert int(answer.headers["retry-after"]) == round(seconds)
         assert tocsin.observer.refusals == {("http", "memory"): 1}
 
 
@@ -348,7 +350,18 @@ async def test_an_overload_is_told_to_a_json_sender_in_json() -> None:
     async with receiving(RecordingIntake(answer=full)) as tocsin:
         answer = await post(tocsin, b'{"resourceSpans": []}', kind=JSON)
         assert answer.status_code == 503
-        assert answer.json()["details"] == [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2.5s"}]
+        [detail] = answer.json()["details"]
+        assert detail["@type"] == "type.googleapis.com/google.rpc.RetryInfo"
+        assert 2.5 <= float(detail["retryDelay"].removesuffix("s")) <= 2.5 * MOST_SPREAD
+
+
+async def test_those_who_are_refused_together_are_told_to_come_back_at_different_times() -> None:
+    def full(_signal: Signal, _data: bytes) -> Receipt:
+        raise OverloadedError("the queue is full", reason="memory")
+
+    async with receiving(RecordingIntake(answer=full)) as tocsin:
+        answers = [await post(tocsin, trace_request("chat")) for _ in range(30)]
+        assert {answer.headers["retry-after"] for answer in answers} == {"1", "2", "3"}
 
 
 async def test_an_error_of_our_own_is_500_and_gives_its_bytes_back(caplog: pytest.LogCaptureFixture) -> None:

@@ -55,7 +55,8 @@ async def test_short_of_memory_an_http_body_is_refused_before_it_is_opened(monke
             content=gzip.compress(b"{}"),
             headers={"content-type": "application/json", "content-encoding": "gzip"},
         )
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.status_code == 503
+        assert 5 <= int(answer.headers["retry-after"]) <= 15
         assert tocsin.observer.refusals == {("http", "memory"): 1}
         assert tocsin.observer.requests["http"] == 0
 

@@ -155,7 +155,7 @@ class OtlpHttp:
         self._admission.observer.refused(_TRANSPORT, refusal.reason)
         headers: list[tuple[bytes, bytes]] = []
         if refusal.retry_after is not None:
-            headers.append((b"retry-after", str(max(1, math.ceil(refusal.retry_after))).encode()))
+            headers.append((b"retry-after", str(max(1, round(refusal.retry_after))).encode()))
         if refusal is UNAUTHENTICATED:
             headers.append((b"www-authenticate", b"Bearer"))
         if refusal is METHOD:

@@ -5,6 +5,7 @@ RESOURCE_EXHAUSTED only with a RetryInfo; for HTTP on 429, 502, 503 and 504.
 Source: OTLP 1.x specification, "OTLP/gRPC Response" and "OTLP/HTTP Response".
 """
 
+import random
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -31,6 +32,7 @@ __all__ = [
     "INTERNAL",
     "METHOD",
     "METRICS_DROPPED",
+    "MOST_SPREAD",
     "REASONS",
     "SHUTTING_DOWN",
     "TIMEOUT",
@@ -52,6 +54,10 @@ METRICS_DROPPED: Final = Receipt(
     reason="Tocsin reads traces and logs; these metrics were accepted and dropped. Send metrics elsewhere.",
 )
 """The answer to metrics: a warning. Nothing is parsed, so no number of rejected points is claimed."""
+
+MOST_SPREAD: Final = 3.0
+"""Those who were refused together are asked to come back after one to three times as long as it takes, not together:
+some exporters wait exactly so long, and give up after six times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +166,8 @@ def refusal_of(error: TocsinError) -> Refusal:
         case TooLargeError():
             return replace(_TOO_LARGE, message=str(error))
         case OverloadedError():
-            return Refusal(error.reason, grpc.StatusCode.UNAVAILABLE, 503, str(error), error.retry_after)
+            retry_after = error.retry_after * random.uniform(1, MOST_SPREAD)  # noqa: S311  # nothing secret
+            return Refusal(error.reason, grpc.StatusCode.UNAVAILABLE, 503, str(error), retry_after)
         case _:
             return INTERNAL
 
