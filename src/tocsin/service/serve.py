@@ -15,6 +15,8 @@ from typing import Final
 
 from tocsin import __version__, decode, telemetry
 from tocsin.alerts.event import AlertEvent
+from tocsin.api.alerts import alerts_router
+from tocsin.api.dead_letters import dead_letters_router
 from tocsin.api.server import serving_api
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
@@ -105,7 +107,8 @@ class Service:
             await stack.enter_async_context(self.database)
             await self._open_log(stack)
             await stack.enter_async_context(self.outbox)
-            self._api = await stack.enter_async_context(serving_api(configuration.api, self.status))
+            routers = alerts_router(self.database), dead_letters_router(self.database, self.outbox)
+            self._api = await stack.enter_async_context(serving_api(configuration.api, self.status, routers=routers))
             await self._reach(configuration)
             await self._recover()
             self.prices.start()
