@@ -53,6 +53,7 @@ class Faults:
             "full disk": (2, self._fill_disk),
             "torn write": (2, self._tear),
             "unfinished write": (1, self._garble),
+            "corrupt snapshot": (1, self._corrupt_snapshot),
             "clock moved": (2, self._move_clock),
             "sender's clock": (1, self._skew_sender),
             "edit": (1, self._edit),
@@ -141,6 +142,16 @@ class Faults:
         """Leave a write that was begun and not finished: nothing that was acknowledged is in it."""
         self._service.kill()
         self._damage(garble)
+        self._start_again()
+
+    def _corrupt_snapshot(self) -> None:
+        """Change a byte of the newest snapshot: the one before it, or the log alone, must do."""
+        self._service.kill()
+        kept = sorted(self._service.disk.directory.glob("snapshot-*"))
+        if kept:
+            data = bytearray(kept[-1].read_bytes())
+            data[self._random.randrange(len(data))] ^= self._random.randrange(1, 256)
+            kept[-1].write_bytes(data)
         self._start_again()
 
     def _damage(self, how: Callable[..., str]) -> None:

@@ -54,7 +54,7 @@ class Report:
             ("starts of the process", f"{self.starts}"),
             ("start after a kill, to ready", _spread(self.recovery)),
             ("well again after a full disk", _spread(self.well_again)),
-            ("alerts that the oracle expects", f"{self.expected:,}, each delivered"),
+            ("alerts that the oracle expects", f"{self.expected:,}"),
             (
                 "notifications that arrived",
                 f"{self.deliveries:,}, of {self.events:,} events; {self.taken:,} answered 200",
