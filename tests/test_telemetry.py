@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, self_alerts, storage
+from tocsin.telemetry import Reading, journal, self_alerts, storage
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -77,6 +77,7 @@ def everything_happens() -> None:
     storage.storage_write_dropped(reason="queue_full", kind="Recorded", detail="")
     telemetry.memory_measured(resident=2, limit=1)
     telemetry.memory_measured(resident=0, limit=1)
+    journal.measured(size=0)
     self_alerts.self_alert_changed(rule="r", event="firing", text="t", group={"contact_point": "c"})
     self_alerts.self_alerts_firing(rules=["r"], firing=[])
     telemetry.read_from(
