@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, journal, self_alerts, storage
+from tocsin.telemetry import Reading, forward, journal, self_alerts, storage
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -54,6 +54,7 @@ def value(name: str, text: str) -> float:
 
 
 def everything_happens() -> None:
+    forward.request_delivered()
     telemetry.started(version="0", decoder="native")
     telemetry.bytes_received(transport="grpc", size=10)
     telemetry.requests_received(transport="grpc", requests=1, spans=1, records=1)
