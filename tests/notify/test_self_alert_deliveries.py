@@ -12,7 +12,7 @@ from fault_server import FaultServer, Reply
 from mail_server import MailServer
 from published_schema import check
 from pydantic import TypeAdapter
-from scripted_contact import CountingObserver, Scripted, ScriptedConfig
+from scripted_contact import Scripted, ScriptedConfig
 from stepped_clock import SteppedClock, settled
 
 from tocsin import telemetry
@@ -24,10 +24,11 @@ from tocsin.notify.kinds import AnyContact
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
 from tocsin.pricing.unpriced import UnpricedModel
+from tocsin.service.observers import DeliveryTelemetry
 from tocsin.service.self_alerts.conditions import Kind
 from tocsin.service.self_alerts.config import SelfAlertsConfig
+from tocsin.service.self_alerts.telling import tell
 from tocsin.service.self_alerts.watch import SelfWatch
-from tocsin.service.self_alerts.watched import SelfAlerts
 
 SECOND = 10**9
 CONTACT: TypeAdapter[ContactConfig] = TypeAdapter(AnyContact)
@@ -133,27 +134,22 @@ def down(_event: AlertEvent, _number: int) -> DeliveryError:
 
 
 async def test_a_dead_contact_point_is_told_of_through_the_other_and_never_switched_off() -> None:
-    clock, observer = SteppedClock(), CountingObserver()
+    clock = SteppedClock()
     good, dead = Scripted(), Scripted(down)
     ScriptedConfig.receivers.update(good=good, dead=dead)
     contacts: dict[str, ContactConfig] = {
         name: ScriptedConfig.model_validate({"receiver": name}) for name in ("good", "dead")
     }
-    alerts = SelfAlerts(
-        SelfAlertsConfig(),
-        contacts,
-        lambda event: outbox.publish(event),
-        attempts=lambda event_id: outbox.attempts(event_id),
-        clock=clock.now_ns,
-    )
-    outbox = Outbox(MessageWriter(), observer=alerts.deliveries(observer), clock=clock, random=Random(7))
+    watch = SelfWatch(SelfAlertsConfig(), contacts)
+    observer = DeliveryTelemetry(watch, lambda event_id: outbox.attempts(event_id))
+    outbox = Outbox(MessageWriter(), observer=observer, clock=clock, random=Random(7))
     async with outbox:
         await outbox.reconfigure(contacts, Network())
         [event] = [one for one in EVENTS if one.rule.name == "unpriced-models" and one.transition.value == "firing"]
         outbox.publish(replace(event, notify=("dead",)))
         for _ in range(3 * 3600):
             await clock.advance(1)
-            alerts.tick()
+            tell(watch, clock.now_ns(), outbox.publish)
             if good.taken and clock.seconds > 2000:
                 break
         await settled()
@@ -166,7 +162,7 @@ async def test_a_dead_contact_point_is_told_of_through_the_other_and_never_switc
         assert len(dead.attempts) > before, "it is still tried"
         dead.behaviour = lambda _event, _number: None
         await clock.advance(301)
-        alerts.tick()
+        tell(watch, clock.now_ns(), outbox.publish)
         await settled()
         assert [one.transition.value for one in good.taken][-1] == "resolved"
         assert 'tocsin_self_alerts_firing{rule="delivery-failing"} 0.0' in telemetry.exposition("")[0].decode()

@@ -1,7 +1,10 @@
 """What receivers and contact points tell the service, handed to telemetry."""
 
+from collections.abc import Callable, Sequence
+
 from tocsin import telemetry
 from tocsin.alerts.event import AlertEvent
+from tocsin.notify.history import AttemptRecord
 from tocsin.service.self_alerts.watch import SelfWatch
 
 __all__ = ["DeliveryTelemetry", "ReceiverTelemetry"]
@@ -26,8 +29,15 @@ class ReceiverTelemetry:
 class DeliveryTelemetry:
     """An `Observer` of the outbox."""
 
-    def __init__(self, watch: SelfWatch) -> None:
+    def __init__(self, watch: SelfWatch, attempts: Callable[[str], Sequence[AttemptRecord]] | None = None) -> None:
+        """Make one.
+
+        Args:
+            watch: is told how it goes with each contact point.
+            attempts: what became of an event so far (`Outbox.attempts`), so that an alert can say why it failed.
+        """
         self._watch = watch
+        self._attempts = attempts or (lambda _event_id: ())
 
     def delivered(self, contact_point: str, seconds: float, event: AlertEvent) -> None:
         """Count a notification that was taken."""
@@ -37,7 +47,9 @@ class DeliveryTelemetry:
     def failed(self, contact_point: str, event: AlertEvent, *, retryable: bool) -> None:
         """Count an attempt that failed."""
         telemetry.notification_failed(contact_point=contact_point, retryable=retryable)
-        self._watch.delivery(contact_point, ok=False, permanent=not retryable)
+        reasons = [record.text for record in self._attempts(event.id) if record.contact_point == contact_point]
+        reason = reasons[-1] if reasons else ""
+        self._watch.delivery(contact_point, ok=False, permanent=not retryable, reason=reason)
 
     def dropped(self, contact_point: str, event: AlertEvent, *, reason: str) -> None:
         """Count a notification that will not arrive."""
