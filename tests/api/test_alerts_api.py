@@ -13,14 +13,18 @@ from event_samples import event_of, life
 from tocsin.alerts.event import AlertEvent
 from tocsin.api.alerts import alerts_router
 from tocsin.api.app import application
+from tocsin.api.authorization import Access
 from tocsin.api.dead_letters import dead_letters_router
+from tocsin.api.edge import Protection
 from tocsin.api.server import serving
 from tocsin.api.status import Status
 from tocsin.notify.egress import Network
 from tocsin.notify.history import AttemptRecord, Outcome
-from tocsin.notify.kinds import LogConfig
+from tocsin.notify.log import LogConfig
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
+from tocsin.security.config import TokenConfig
+from tocsin.security.tokens import Tokens
 from tocsin.storage.config import StorageConfig
 from tocsin.storage.database import Database
 
@@ -172,3 +176,45 @@ async def test_a_dead_letter_for_a_contact_point_that_is_no_more_is_not_sent_aga
     assert answer.status_code == 409
     assert "there are: team/hook" in answer.json()["detail"]
     assert (await scene.client.post("/dead-letters/nonsense/resend")).status_code == 422
+
+
+async def test_who_may_read_sees_its_own_projects_and_sends_nothing_again(tmp_path: Path) -> None:
+    read, write, own = (f"token-of-{name}-{'x' * 40}" for name in ("read", "write", "own"))
+    access = Access(
+        Tokens(
+            TokenConfig.model_validate({"name": name, "token": token, "role": role, **more})
+            for name, token, role, more in (
+                ("read", read, "read", {}),
+                ("write", write, "write", {}),
+                ("own", own, "write", {"projects": ["another"]}),
+            )
+        )
+    )
+    event = event_of(1, notify=("hook",))
+    async with (
+        Database(StorageConfig(directory=tmp_path / "data")) as database,
+        Outbox(MessageWriter(), store=database) as outbox,
+    ):
+        await outbox.reconfigure({"hook": LogConfig(type="log")}, Network())
+        database.record(event)
+        database.accepted("hook", event, AT)
+        database.finished("hook", event, Outcome.FAILED, "410")
+        await database.settled()
+        routers = (alerts_router(database), dead_letters_router(database, outbox))
+        app = application(Status(version="0", decoder="native"), protection=Protection(access), routers=routers)
+        async with serving(app, "127.0.0.1", 0) as address, httpx2.AsyncClient() as client:
+
+            async def status(method: str, path: str, token: str | None) -> int:
+                headers = {} if token is None else {"authorization": f"Bearer {token}"}
+                return (await client.request(method, f"http://{address}/api/v1{path}", headers=headers)).status_code
+
+            resend = f"/dead-letters/{event.id}:hook/resend"
+            for path in ("/alerts", f"/alerts/{event.alert_id}", "/dead-letters"):
+                assert await status("GET", path, None) == 401
+                assert await status("GET", path, read) == 200
+            assert await status("GET", f"/alerts/{event.alert_id}", own) == 404
+            assert await status("POST", resend, read) == 403
+            assert await status("POST", resend, own) == 404
+            assert await status("POST", resend, write) == 202
+            mine = await client.get(f"http://{address}/api/v1/alerts", headers={"authorization": f"Bearer {own}"})
+            assert mine.json()["alerts"] == []

@@ -101,10 +101,11 @@ async def test_what_was_accepted_within_two_days_is_not_accepted_again_after_a_r
 async def test_who_was_told_of_an_alert_and_not_of_its_end_is_known_after_a_restart(place: StorageConfig) -> None:
     going_on, over = life("a"), life("b")
     async with Database(place) as database:
+        now = time.time_ns()
         for number, event in enumerate([*going_on[:2], *over]):
-            database.accepted("pager", event, AT + number)
+            database.accepted("pager", event, now + number)
             database.finished("pager", event, Outcome.DELIVERED, "200")
-        database.accepted("chat", over[0], AT)
+        database.accepted("chat", over[0], now)
     async with Database(place) as database:
         assert list(database.told("pager")) == [going_on[0].alert_id]
         assert list(database.told("chat")) == [over[0].alert_id]

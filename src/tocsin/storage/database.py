@@ -284,7 +284,7 @@ class Database:
         async with engine.begin() as connection:
             taken = await queries.claim(connection, self._owner, alone=self._alone)
             self._ledger.load(await queries.known(connection, now, self._owner))
-            self._ledger.told = await queries.told(connection)
+            self._ledger.told = await queries.told(connection, now)
             left = {}
             for name in await queries.points_owed(connection):
                 owed, _ = await queries.owed_after(connection, name, -1, queries.AT_ONCE, self._owner)

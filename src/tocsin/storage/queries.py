@@ -36,6 +36,8 @@ AT_ONCE: Final = 2_000
 _LEASE_NS: Final = 60 * 1_000_000_000
 """A process that was not seen for so long delivers no more."""
 _MOST_TOLD: Final = 10_000
+_TOLD_NS: Final = 30 * 86_400 * 1_000_000_000
+"""What is longer ago is not looked at: an alert that goes on is reminded of at every end of its cooldown."""
 _COLUMNS: Final = (
     DELIVERIES.c.contact_point,
     DELIVERIES.c.event_id,
@@ -70,14 +72,14 @@ async def known(connection: AsyncConnection, now: int, owner: str) -> Sequence[t
     return [(row[0], row[1], row[2], row[3] == WAITING and row[4] == owner) for row in reversed(rows.all())]
 
 
-async def told(connection: AsyncConnection) -> dict[str, tuple[str, ...]]:
+async def told(connection: AsyncConnection, now: int) -> dict[str, tuple[str, ...]]:
     """Return, by contact point, the alerts that it was sent something of and not yet the end, oldest first."""
     point, alert = DELIVERIES.c.contact_point, DELIVERIES.c.alert_id
     ended = func.max(case((DELIVERIES.c.transition == Transition.RESOLVED.value, 1), else_=0))
     last = func.max(DELIVERIES.c.published)
     rows = await connection.execute(
         select(point, alert)
-        .where(DELIVERIES.c.transition != Transition.TEST.value)
+        .where(DELIVERIES.c.transition != Transition.TEST.value, DELIVERIES.c.published > now - _TOLD_NS)
         .group_by(point, alert)
         .having(ended == 0)
         .order_by(last.desc())

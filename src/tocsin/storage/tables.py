@@ -121,6 +121,7 @@ DELIVERIES: Final = Table(
         "deliveries_waiting",
         "contact_point",
         "published",
+        "owner",
         sqlite_where=_WAITING,
         postgresql_where=_WAITING,
     ),
