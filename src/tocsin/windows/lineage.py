@@ -22,8 +22,8 @@ _GENERATION_ROWS = 250_000
 """Twice these facts are 35 MiB; a hash index of 2 ** 19 places holds them."""
 _GENERATION_MARKS = 1_000_000
 _MAX_DEPTH = 64
-_FIRST_ROWS = 1 << 16
-"""Of zeros (an empty array of objects is one of None), so they become real memory as they are used."""
+_FIRST_ROWS = 1 << 13
+"""Columns of objects are real memory from the start."""
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.intp]

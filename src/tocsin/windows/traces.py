@@ -24,6 +24,8 @@ __all__ = ["SUMS", "Contribution", "TraceTimes", "Traces"]
 GRID_NS = 100_000_000
 _MOST_AT_ONCE = 1 << 20
 """Rows to begin with, at the most."""
+_FIRST_TEXTS = 1 << 12
+"""Rows of a column of objects to begin with: numpy makes all of it real at once."""
 _MAX_TEXTS = 8
 """Distinct values of one attribute that a trace remembers."""
 
@@ -89,7 +91,8 @@ class Traces:
         self._index = KeyIndex()
         self._numbers: tuple[str, ...] = ()
         self._columns: dict[str, NDArray[Any]] = {
-            name: grown(np.zeros(0, dtype), self.capacity, fill) for name, (dtype, fill) in self._layout().items()
+            name: grown(np.zeros(0, dtype), _FIRST_TEXTS if dtype is object else self.capacity, fill)
+            for name, (dtype, fill) in self._layout().items()
         }
         self._soonest = min(times.grace, times.idle, times.max_age)
         self._failures: dict[int, dict[int, int]] = {}
@@ -120,7 +123,7 @@ class Traces:
     def extend(self, labels: Sequence[str]) -> None:
         """Follow more labels from now on."""
         self.labels += tuple(labels)
-        self._columns |= {f"label {label}": np.full(self.capacity, None, object) for label in labels}
+        self._columns |= {f"label {label}": np.full(max(self._used, _FIRST_TEXTS), None, object) for label in labels}
 
     def __len__(self) -> int:
         """Return how many traces are open."""
@@ -132,7 +135,7 @@ class Traces:
         return self._used
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return [capacity] a column by name; for reading."""
+        """Return [used or more] a column by name; for reading."""
         return self._columns[name]
 
     def slots(self, keys: NDArray[np.uint64], hi: NDArray[np.uint64], lo: NDArray[np.uint64], now: int) -> Slots:
@@ -159,12 +162,16 @@ class Traces:
         return slots
 
     def _reserve(self, rows: int) -> None:
-        if rows <= self.capacity:
-            return
-        while self.capacity < rows:
-            self.capacity *= 2
-        layout = self._layout()
-        self._columns = {name: grown(held, self.capacity, layout[name][1]) for name, held in self._columns.items()}
+        if rows > self.capacity:
+            while self.capacity < rows:
+                self.capacity *= 2
+            layout = self._layout()
+            for name, held in self._columns.items():
+                self._columns[name] = held if held.dtype == object else grown(held, self.capacity, layout[name][1])
+        for label in self.labels:
+            texts = self._columns[f"label {label}"]
+            if len(texts) < rows:
+                self._columns[f"label {label}"] = grown(texts, 1 << (rows - 1).bit_length(), None)
 
     def add(self, slots: Slots, spans: Contribution) -> None:
         """Add spans to their traces; spans of completed traces change nothing."""
