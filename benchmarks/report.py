@@ -82,18 +82,18 @@ def markdown(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def paste(result: Mapping[str, Any], document: Path = DOCUMENT) -> None:
-    """Replace what stands between the document's markers.
+def paste(result: Mapping[str, Any], document: Path = DOCUMENT, *, begin: str = _BEGIN, end: str = _END) -> None:
+    """Replace what stands between two marks of a document.
 
     Raises:
         ValueError: it has no markers.
     """
     text = document.read_text(encoding="utf-8")
-    if _BEGIN not in text or _END not in text:
-        raise ValueError(f"{document} has no markers; it needs the lines {_BEGIN!r} and {_END!r}")
-    head, rest = text.split(_BEGIN, 1)
-    tail = rest.split(_END, 1)[1]
-    document.write_text(f"{head}{_BEGIN}\n{markdown(result)}\n{_END}{tail}", encoding="utf-8")
+    if begin not in text or end not in text:
+        raise ValueError(f"{document} has no markers; it needs the lines {begin!r} and {end!r}")
+    head, rest = text.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    document.write_text(f"{head}{begin}\n{markdown(result)}\n{end}{tail}", encoding="utf-8")
 
 
 def _headline(result: Mapping[str, Any]) -> str:
