@@ -114,6 +114,26 @@ async def test_a_truncated_segment_is_read_as_far_as_possible_and_set_aside(
     await log.close()
 
 
+async def test_a_damaged_page_is_read_around_from_both_ends(
+    sealed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [segment] = segments_in(sealed)
+    data = segment.path.read_bytes()
+    around = 0
+    for number in range(2, len(data) // 4096):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        damaged = data[: number * 4096] + bytes(4096) + data[(number + 1) * 4096 :]
+        (directory / segment.path.name).write_bytes(damaged)
+        caplog.clear()
+        positions, log = await read(directory)
+        assert said(caplog)
+        set_aside = "a segment of the journal is damaged and set aside" in said(caplog)
+        around += set_aside and {1, RECORDS} <= set(positions)
+        await log.close()
+    assert around >= 3
+
+
 async def test_a_file_that_is_no_database_costs_only_itself(tmp_path: Path) -> None:
     (tmp_path / f"journal-{7:020}.db").write_bytes(b"shopping list" * 999)
     log = SqliteLog.open(tmp_path, JournalConfig())

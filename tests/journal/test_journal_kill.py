@@ -47,7 +47,7 @@ asyncio.run(main())
 @pytest.mark.parametrize(("sync", "lines"), [("1s", 3), ("1s", 700), ("0s", 150), ("1s", 1501)])
 async def test_what_was_answered_outlives_the_process(tmp_path: Path, sync: str, lines: int) -> None:
     directory = tmp_path / "journal"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
     with subprocess.Popen(  # noqa: S603, ASYNC220  # our own child, and nothing else runs on this loop
         [sys.executable, "-c", CHILD, str(directory), sync], stdout=subprocess.PIPE, env=environment
     ) as child:
