@@ -141,6 +141,11 @@ async def test_a_body_over_the_limit_is_refused_announced_or_not(client: httpx2.
     assert (await client.post(NOTED, content=text + b" ", headers=headers)).status_code == 413
     reader, writer = await connected(client)
     head = b"POST /api/v1/trial/noted HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    writer.write(head + b"content-length: %d\r\n\r\n" % (edge.MAX_BODY + 1))  # of which nothing is sent
+    async with asyncio.timeout(5):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    reader, writer = await connected(client)
     writer.write(head + b"transfer-encoding: chunked\r\n\r\n")
     writer.write(b"%x\r\n%s\r\n" % (edge.MAX_BODY + 1, b" " * (edge.MAX_BODY + 1)))  # and no end
     async with asyncio.timeout(5):

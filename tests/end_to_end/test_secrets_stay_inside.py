@@ -174,12 +174,13 @@ def test_no_secret_comes_out_of_a_service_in_trouble(
         service.wait_for_line("configuration not taken")
         config.write_text(written.replace("threshold: 0", "threshold: 1"))
         service.wait_for_line("configuration reloaded")
-        for path in ("/metrics", "/readyz", "/healthz", "/api/openapi.json", "/api/v1/alerts", "/api/v1/dead-letters"):
+        for path in ("/metrics", "/readyz", "/healthz", "/api/openapi.json", "/api/v1/dead-letters", "/api/v1/alerts"):
             told.append(answer_to(api + path, SECRETS["READER"]))
-        story = json.loads(told[-2].partition("\n\n")[2])
-        told += [
-            answer_to(f"{api}/api/v1/alerts/{alert['id']}", SECRETS["READER"]) for alert in story.get("alerts", ())
-        ]
+            assert told[-1].startswith("200 "), path
+        alerts = json.loads(told[-1].partition("\n\n")[2])["alerts"]
+        stories = [answer_to(f"{api}/api/v1/alerts/{alert['id']}", SECRETS["READER"]) for alert in alerts]
+        assert '"attempts"' in "".join(stories)
+        told += stories
         time.sleep(1.2)  # a snapshot is taken
         if form == "text":
             service.signal(signal.SIGKILL)  # and one of them ends in order
