@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from tocsin.api.config import ApiConfig
 from tocsin.engine.config import LimitsConfig, TraceConfig
+from tocsin.errors import ConfigError
 from tocsin.forward.config import ForwardConfig
+from tocsin.forward.forwarder import refuse_loop
 from tocsin.journal.config import JournalConfig
 from tocsin.model.settings import Settings
 from tocsin.notify.kinds import AnyContact
@@ -16,6 +18,7 @@ from tocsin.pricing.config import PricesConfig
 from tocsin.receivers.config import ReceiversConfig
 from tocsin.rules.config import RuleConfig
 from tocsin.rules.rule import Sampling
+from tocsin.security.endpoint import endpoint_of
 from tocsin.semconv.config import AttributesConfig
 from tocsin.service.self_alerts.config import SelfAlertsConfig
 from tocsin.storage.config import StorageConfig
@@ -83,6 +86,17 @@ class Configuration(Settings):
     rules: tuple[RuleConfig, ...] = ()
     """Of this file and of the rule files, disabled ones included."""
     rule_files: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _goes_on(self) -> "Configuration":
+        otlp = self.receivers.otlp
+        if self.forward.otlp is not None:
+            listeners = [endpoint_of(each.endpoint) for each in (otlp.grpc, otlp.http) if each is not None]
+            try:
+                refuse_loop(self.forward.otlp, listeners)
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
+        return self
 
 
 def needs_restart(old: Configuration, new: Configuration) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from tocsin.api.server import serving_api
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
 from tocsin.errors import ConfigError
-from tocsin.forward.forwarder import Forwarder, refuse_loop
+from tocsin.forward.forwarder import Forwarder
 from tocsin.journal.sqlite import SqliteLog
 from tocsin.model.batch import Needs
 from tocsin.notify.egress import Network
@@ -165,7 +165,6 @@ class Service:
             self._beside(),
             receivers as listening,
         ):
-            self._refuse_loop(listening)
             self._listening = listening
             self.status.receivers = addresses_of(listening, self._api.address)
             self.status.ready = True
@@ -189,11 +188,6 @@ class Service:
 
     def _pass_on(self, signal: Signal, data: bytes, arrival: int) -> "asyncio.Future[bool] | None":
         return None if self._forwarder is None else self._forwarder.offer(signal, data, arrival=arrival)
-
-    def _refuse_loop(self, listening: Listening) -> None:
-        forward = self.loaded.configuration.forward.otlp
-        if forward is not None:
-            refuse_loop(forward, [endpoint for endpoint in (listening.grpc, listening.http) if endpoint is not None])
 
     async def _look_after(self) -> None:
         while True:
