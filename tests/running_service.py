@@ -22,8 +22,16 @@ _ADDRESS = re.compile(r"(grpc|http|api) ([\d.]+:\d+)")
 class RunningService:
     """`tocsin serve` on `config`; a context manager: waits until it is ready, stops it at the end."""
 
-    def __init__(self, config: Path, *, command: tuple[str, ...] = (sys.executable, "-m", "tocsin")) -> None:
+    def __init__(
+        self,
+        config: Path,
+        *,
+        command: tuple[str, ...] = (sys.executable, "-m", "tocsin"),
+        ready_seconds: float = 20,
+    ) -> None:
         self.config = config
+        self.ready_seconds = ready_seconds
+        """How long a start may take, on a busy machine too."""
         self.lines: list[str] = []
         """What it wrote so far, standard output and error together."""
         self.addresses: dict[str, str] = {}
@@ -100,7 +108,7 @@ class RunningService:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            ready = self.wait_for_line(" ready in ")
+            ready = self.wait_for_line(" ready in ", seconds=self.ready_seconds)
         except BaseException:
             self.__exit__(None, None, None)
             raise

@@ -154,6 +154,7 @@ class Campaign:
         report, ledger = self.report, self.ledger
         torn = frozenset(self.faults.torn)
         report.violations += violations(self.hook, self.second, ledger, torn, self.collector)
+        report.violations += self._counted_otherwise()
         report.violations += self._said_in_the_log()
         seen = [*self.hook.seen, *self.second.seen]
         report.acknowledged, report.requests = len(ledger.chats), ledger.requests
@@ -165,6 +166,21 @@ class Campaign:
         report.forwarded = None if self.collector is None else len(self.collector.spans)
         report.self_alerts = Counter(one.rule for one in {s.id: s for s in seen if s.project == "tocsin"}.values())
         report.notes.append(f"The disk was filled by {self.service.disk.way}.")
+
+    def _counted_otherwise(self) -> list[str]:
+        """Compare the counters, which go on through restarts, with what was acknowledged; what was torn may lack."""
+        found = []
+        chats, running = self.ledger.chats, self.service.running
+        torn = [chat for chat in chats if chat.kind == "torn"]
+        for name, labels, scale, of in (
+            ("tocsin_cost_usd_total", {}, 1e9, lambda chat: chat.nano),
+            ("tocsin_tokens_total", {"type": "input"}, 1, lambda chat: chat.input_tokens),
+            ("tocsin_tokens_total", {"type": "output"}, 1, lambda chat: chat.output_tokens),
+        ):
+            counted, most = round(running.metric(name, **labels) * scale), sum(map(of, chats))
+            if not most - sum(map(of, torn)) <= counted <= most:
+                found.append(f"{name}{labels} is {counted}, and {most} was acknowledged")
+        return found
 
     def _said_in_the_log(self) -> list[str]:
         lines = [*self.service.lines, *self.service.running.lines]

@@ -120,7 +120,7 @@ class ChaosService:
         """Start the process and wait until it is ready."""
         changed = (f"{name}={value}" for name, value in self._environment().items())
         command = ("env", *changed, sys.executable, "-m", "tocsin")
-        service = RunningService(self.config, command=command)
+        service = RunningService(self.config, command=command, ready_seconds=90)
         self.starts += 1
         service.__enter__()
         self._service = service
