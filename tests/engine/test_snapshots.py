@@ -61,7 +61,7 @@ LENIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": list(Healt
 
 
 @pytest.mark.slow
-@settings(max_examples=100, **LENIENT)
+@settings(max_examples=30, **LENIENT)
 @given(plan=plans(), calls=inputs(), data=st.data())
 def test_an_engine_goes_on_from_any_state_as_if_it_had_not_stopped(
     plan: list[Rule], calls: list[Call], data: st.DataObject
@@ -99,7 +99,7 @@ def ticking(calls: Sequence[Call], step: int) -> list[Call]:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, **LENIENT)
+@settings(max_examples=30, **LENIENT)
 @given(plan=plans(), other=plans(), calls=inputs(), step=st.sampled_from([SECOND // 3, 7 * SECOND]), data=st.data())
 def test_a_log_given_again_says_the_same_however_often_the_clock_ticked(
     plan: list[Rule], other: list[Rule], calls: list[Call], step: int, data: st.DataObject
@@ -122,7 +122,7 @@ def test_a_log_given_again_says_the_same_however_often_the_clock_ticked(
     assert [text for events in told for text in exact(events)] == exact(said)
 
 
-@settings(max_examples=20, **LENIENT)
+@settings(max_examples=10, **LENIENT)
 @given(plan=plans(), calls=inputs(), data=st.data())
 def test_what_was_frozen_stays_as_it_was_while_the_engine_goes_on(
     plan: list[Rule], calls: list[Call], data: st.DataObject
@@ -267,7 +267,7 @@ def test_a_state_with_any_wrong_value_is_refused_or_can_be_lived_with(wrong: str
         Span(at(70 + n), n + 1, 900 + n, labels={"conversation": "c1", "tenant": "a"}, cost_nano=5) for n in range(9)
     ]
     refused = 0
-    for path in places(dict(state)):
+    for path in places(dict(state))[::4]:
         new = Engine(engine.rules, limits=SMALL)
         try:
             new.thaw(changed(state, path, WRONGS[wrong]), at(60))
@@ -278,4 +278,4 @@ def test_a_state_with_any_wrong_value_is_refused_or_can_be_lived_with(wrong: str
         new.advance(at(10_000))
         new.freeze()
         assert new.statistics.open_traces == 0, path
-    assert refused > 100 if wrong in ("missing", "text") else True
+    assert refused > 30 if wrong in ("missing", "text") else True
