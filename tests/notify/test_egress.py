@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 from alert_events import AT, alert_event, message_of
-from fault_server import FaultServer
+from fault_server import FaultServer, Reply
 from mail_server import CERT, server_tls
 from pydantic import ValidationError
 
@@ -142,6 +142,27 @@ async def test_a_name_that_resolves_to_a_private_address_is_refused_for_good() -
     assert error is not None
     assert not error.retryable
     assert "hooks.test.example resolves to 10.0.0.7" in str(error)
+
+
+@pytest.mark.parametrize(
+    "answer", ["::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::7f00:1", "2002:7f00:1::", "::1", "fe80::1%lo"]
+)
+async def test_a_name_that_resolves_to_loopback_inside_ipv6_is_refused_for_good(answer: str) -> None:
+    network, _ = resolving([answer])
+    error = await post(network, "http://hooks.test.example/")
+    assert error is not None
+    assert not error.retryable
+
+
+async def test_a_redirect_to_the_machine_itself_is_not_followed() -> None:
+    async with FaultServer() as target:
+        redirect = Reply(302, {"location": target.url()})
+        async with FaultServer(default=redirect) as server:
+            error = await post(Network(), server.url(), allow_private=True)
+            assert error is not None
+            assert not error.retryable
+            assert len(server.received) == 1
+        assert target.received == []
 
 
 async def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
