@@ -518,6 +518,24 @@ async def test_a_full_queue_leaves_later_events_in_the_store_and_has_them_in_the
         assert slow.taken[-1] is last  # straight from memory again
 
 
+async def test_news_does_not_overtake_what_waits_in_the_store_though_there_is_room() -> None:
+    store = Ledger()
+    async with scene(store, queue=2) as it:
+        slow = Scripted()
+        slow.gate.clear()
+        await it.contact(hook=slow)
+        events = [alert_event() for _ in range(4)]
+        await it.publish(*events[:3])  # the third waits in the store
+        slow.gate.set()
+        await settled()
+        await it.publish(events[3])
+        assert slow.taken == events[:2]
+        for _ in range(3):
+            store.answer()
+            await settled()
+        assert slow.taken == events
+
+
 async def test_while_the_store_is_down_nobody_waits_for_it() -> None:
     store = Ledger()
     left, event = alert_event(), alert_event()
