@@ -177,7 +177,7 @@ class Section:
     def is_whole(self, name: str) -> bool:
         """Return whether a column is of integers."""
         found = self._of(name)
-        return isinstance(found, np.ndarray) and found.dtype.kind == "i"
+        return isinstance(found, np.ndarray) and found.dtype.kind in "iu"
 
 
 def _unfit(path: str, what: str) -> SnapshotError:
