@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast check format lint types imports native-test smoke peers bench fuzz clean
+.PHONY: help install run demo test test-fast check format lint types imports native-test smoke peers bench chaos soak fuzz proto clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,11 +52,20 @@ native-test:  ## the Rust module's own tests, where cargo is
 smoke: install  ## build the wheel and use it from outside the source tree
 	$(BIN)/python tests/smoke.py
 
-peers: install  ## real binaries that tests and benchmarks use (collector), built once and cached in .peers
+peers: install  ## real binaries that tests and benchmarks use (collector, PostgreSQL), had once and cached in .peers
 	$(BIN)/python benchmarks/peers.py
 
 bench: install  ## the table of docs/performance.md; writes benchmarks/results/
 	$(BIN)/python -m benchmarks
+
+chaos: install  ## the real process under load and faults, against an oracle; FAULTS=200 SEED=…
+	$(BIN)/python tests/chaos/chaos_run.py --faults $(or $(FAULTS),200) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report docs/reliability.md)
+
+soak: install  ## a steady load and what it takes; MINUTES=60 RATE=10000
+	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),60) --rate $(or $(RATE),10000)
+
+proto: install  ## the Python of proto/, after an edit there
+	proto/generate
 
 fuzz: install  ## decoders against each other on mutated bytes; SECONDS=600
 	$(BIN)/python tests/fuzz.py --seconds $(or $(SECONDS),600)
