@@ -65,40 +65,52 @@ def batches() -> st.SearchStrategy[SpanBatch]:
     return st.integers(0, 40).flatmap(_batches)
 
 
+_WIDTHS = st.sampled_from([0, 1, 3, 8, 9, 16, 17, 24, 31, 32, 33, 40, 47, 48, 63, 64])
+_BASES = st.one_of(st.sampled_from([0, 2**64 - 1, 2**63 - 1]), st.integers(0, 2**64 - 1))
+_STYLES = st.lists(st.tuples(_WIDTHS, _BASES), min_size=1, max_size=5)
+"""How columns look: bits that vary, and around which number; each column gets one of them."""
+
+
 def _batches(rows: int) -> st.SearchStrategy[SpanBatch]:
-    priced = st.booleans()
-    columns = {name: _column(rows, kind) for name, kind in _KINDS.items() if name not in _COSTS}
-    costs = {name: _column(rows, _KINDS[name]) for name in _COSTS}
     names = st.text(max_size=5)
     return st.builds(
-        lambda fixed, cost, paid, labels, numbers: SpanBatch(
-            **fixed, **(cost if paid else {}), labels=labels, numbers=numbers
-        ),
-        st.fixed_dictionaries(columns),
-        st.fixed_dictionaries(costs),
-        priced,
+        _drawn,
+        st.just(rows),
+        st.integers(0, 10_000),
+        _STYLES,
+        st.booleans(),
         st.dictionaries(names, _label(rows), max_size=4),
-        st.dictionaries(names, _column(rows, np.float64), max_size=3),
+        st.lists(names, unique=True, max_size=3),
     )
 
 
-def _column(rows: int, kind: type[np.generic]) -> st.SearchStrategy[NDArray[np.generic]]:
-    """Return columns that are constant, narrow around some number, or anything; floats with all their bits."""
-    bits = 64 if np.dtype(kind).itemsize == 8 else np.dtype(kind).itemsize * 8
-    widths = st.sampled_from([0, 1, 3, 8, 9, 16, 17, 24, 31, 32, 33, 40, 47, 48, 63, 64])
-    bases = st.one_of(st.just(0), st.just(2**64 - 1), st.just(2**63 - 1), st.integers(0, 2**64 - 1))
+def _drawn(
+    rows: int,
+    seed: int,
+    styles: list[tuple[int, int]],
+    priced: bool,
+    labels: dict[str, TextColumn],
+    numbers: list[str],
+) -> SpanBatch:
+    rng = np.random.default_rng(seed)
 
-    def of(width: int, base: int, seed: int) -> NDArray[np.generic]:
-        rng = np.random.default_rng(seed)
-        spread = rng.integers(0, 1 << width, rows, np.uint64, endpoint=False) if width < 64 else _any(rng, rows)
-        values = spread + np.uint64(base)
-        if kind is np.bool_:
-            return values & np.uint64(1) != 0
-        if kind is np.float64:
-            return values.view(np.float64)
-        return values.view(kind) if bits == 64 else (values & np.uint64((1 << bits) - 1)).astype(kind)
+    def column(kind: type[np.generic]) -> NDArray[np.generic]:
+        return _column(rng, rows, kind, *styles[rng.integers(len(styles))])
 
-    return st.builds(of, widths, bases, st.integers(0, 1000))
+    fixed = {name: column(kind) for name, kind in _KINDS.items() if priced or name not in _COSTS}
+    floats = {name: column(np.float64) for name in numbers}
+    return SpanBatch(**fixed, labels=labels, numbers=floats)  # type: ignore[arg-type]  # by its name
+
+
+def _column(rng: np.random.Generator, rows: int, kind: type[np.generic], width: int, base: int) -> NDArray[np.generic]:
+    """Return a column that is constant, narrow around some number, or anything; floats with all their bits."""
+    values = rng.integers(0, 1 << width, rows, np.uint64) if width < 64 else _any(rng, rows)
+    values = values + np.uint64(base)
+    if kind is np.bool_:
+        return values & np.uint64(1) != 0
+    if np.dtype(kind).itemsize == 8:
+        return values.view(kind)
+    return (values & np.uint64((1 << np.dtype(kind).itemsize * 8) - 1)).astype(kind)
 
 
 def _any(rng: np.random.Generator, rows: int) -> NDArray[np.uint64]:

@@ -68,10 +68,10 @@ async def _filled(directory: Path, config: JournalConfig, segments: int) -> Sqli
 async def test_old_segments_go_once_two_snapshots_cover_them(tmp_path: Path) -> None:
     log = await _filled(tmp_path, _config(retention="1m"), 5)
     last = log.position
+    await log.close()
     for segment in segments_in(tmp_path)[:4]:
-        for path in (segment.path, segment.path.with_name(segment.path.name + "-wal")):
-            if path.exists():
-                os.utime(path, (time.time() - 100, time.time() - 100))
+        os.utime(segment.path, (time.time() - 100, time.time() - 100))
+    log = SqliteLog.open(tmp_path, _config(retention="1m"))
     log.tidy()
     assert len(segments_in(tmp_path)) == 5
     assert await log.save(last, {})

@@ -139,7 +139,7 @@ class SqliteLog:
         self._pending.append((self._position, answer, loop.time()))
         self._writer.put(self._position, record)
         if self._watch is None:
-            self._watch = loop.call_later(self._stall_seconds, self._look)
+            self._look_in(self._stall_seconds)
         return answer
 
     def read(self, after: int) -> Iterator[tuple[int, Record]]:
@@ -241,15 +241,24 @@ class SqliteLog:
                 answer.set_result(kept)
 
     def _look(self) -> None:
-        """Give up on a commit that does not return: a thread that waits for a hung disk can't say so itself."""
-        self._watch = None
-        if not self._pending or self._loop is None:
+        """Give up on a commit that does not return: a thread that waits for a hung disk can't say so itself.
+
+        Where this loop did not get its turn in time either, it is not the disk that hangs: then it gets more time.
+        """
+        watch, self._watch = self._watch, None
+        if not self._pending or self._loop is None or watch is None:
             return
-        waited = self._loop.time() - self._pending[0][2]
-        if waited >= self._stall_seconds:
+        now = self._loop.time()
+        waited = now - self._pending[0][2]
+        if now - watch.when() > self._stall_seconds / 4:
+            self._look_in(self._stall_seconds)
+        elif waited >= self._stall_seconds:
             self._degrade(f"the disk has not answered for {self._stall_seconds:g} s ({self._directory})")
         else:
-            self._watch = self._loop.call_later(self._stall_seconds - waited, self._look)
+            self._look_in(self._stall_seconds - waited)
+
+    def _look_in(self, seconds: float) -> None:
+        self._watch = self._bound().call_later(seconds, self._look)
 
     def _damaged(self, segment: SegmentFile) -> None:
         """Set a segment aside that could not be read in full; not under a writer's hands."""
