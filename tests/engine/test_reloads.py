@@ -138,3 +138,14 @@ def test_growth_goes_to_the_group_of_its_trace_however_long_that_was_silent(scop
         ({"tenant": "a"}, 5, 1)
     ]
     assert all(a.fired_at <= b.fired_at for a, b in pairwise(events))
+
+
+def test_rows_that_wait_are_read_by_rules_that_came_later() -> None:
+    waits = rule_of(group_by=(("tenant",),), threshold=1000)
+    engine = Engine([waits])
+    engine.ingest(batch_of([call(0, 3)], labels=("tenant",)), at(0))  # its trace may still say whose it is
+    feature = Filter("app.feature", (Match(MatchKind.EQUAL, "chat", negated=True),))
+    later = rule_of(name="later", filters=(feature,), group_by=(("tenant",),), threshold=1)
+    engine.replace_rules([waits, later], at(1))
+    engine.advance(at(200))
+    assert engine.statistics.ungrouped[later.key] == 1

@@ -33,6 +33,7 @@ from tocsin.model.batch import SpanBatch, SpanClass
 from tocsin.model.sections import Section
 from tocsin.model.settings import nanoseconds
 from tocsin.model.state import Frozen, State
+from tocsin.rules.needs import needs_of
 from tocsin.rules.rule import Rule, Scope
 from tocsin.windows.index import Secret, mix
 from tocsin.windows.seen import SeenKeys
@@ -171,6 +172,8 @@ class Engine:
         self._plan = self._plan_of(rules, old)
         self._rules = tuple(rules)
         self._ancestry.extend(self._plan.inherited)
+        needs = needs_of(rules)
+        self._waiting.widen(needs.labels, needs.numbers)
         self._set_leaves()
         kept = {id(alert) for watch in self._watches for alert in watch.alerts.values()}
         for leaf, watch in former:

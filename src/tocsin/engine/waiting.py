@@ -3,6 +3,7 @@
 Bounded: past the limit the traces that have waited longest are let go as they are.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -83,6 +84,11 @@ class Waiting:
             np.concatenate([part.missing for part in parts]),
             np.concatenate([part.counted for part in parts]),
         ).part(order)
+
+    def widen(self, labels: Iterable[str], numbers: Iterable[str]) -> None:
+        """Give the rows these labels and numbers too, absent where they lack them: other rules read them now."""
+        for part in (part for parts in self._parked.values() for part in parts):
+            part.batch = conformed(part.batch, {*part.batch.labels, *labels}, {*part.batch.numbers, *numbers})
 
     def renumber(self, moved: NDArray[np.int32]) -> None:
         """Follow traces to their new slots."""
