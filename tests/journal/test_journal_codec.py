@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_batches import assert_same_batch, batch, batches
 
@@ -13,11 +13,13 @@ from tocsin.model.batch import SpanBatch
 from tocsin.model.columns import TextColumn
 
 
+@settings(deadline=None)
 @given(batches())
 def test_what_is_decoded_is_what_was_encoded_to_the_bit(spans: SpanBatch) -> None:
     assert_same_batch(codec.decode(codec.encode(spans)), spans)
 
 
+@settings(deadline=None)
 @given(batches())
 def test_what_was_decoded_may_be_written_to_and_is_contiguous(spans: SpanBatch) -> None:
     found = codec.decode(codec.encode(spans))
@@ -28,6 +30,7 @@ def test_what_was_decoded_may_be_written_to_and_is_contiguous(spans: SpanBatch) 
             assert column.flags.aligned, name
 
 
+@settings(deadline=None)
 @given(batches(), st.data())
 def test_a_truncated_batch_is_an_error_and_never_another_batch(spans: SpanBatch, data: st.DataObject) -> None:
     encoded = codec.encode(spans)
@@ -40,6 +43,7 @@ def test_a_truncated_batch_is_an_error_and_never_another_batch(spans: SpanBatch,
     assert len(found) in (0, len(spans))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.data())
 def test_flipped_bytes_are_an_error_or_a_batch_of_bounded_size(seed: int, data: st.DataObject) -> None:
     encoded = bytearray(codec.encode(batch(20, seed)))
@@ -55,6 +59,7 @@ def test_flipped_bytes_are_an_error_or_a_batch_of_bounded_size(seed: int, data: 
         assert ((label.code >= -1) & (label.code < len(label.values))).all()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_error_or_a_batch(data: bytes) -> None:
     try:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from journal_batches import record
 
@@ -27,6 +27,7 @@ def _segments(drawn: list[tuple[int, int, float]]) -> list[Aged]:
     return segments
 
 
+@settings(deadline=None)
 @given(AGED, st.lists(st.integers(0, 40), max_size=2), st.integers(1, 40))
 def test_what_goes_is_not_needed_or_too_much(
     drawn: list[tuple[int, int, float]], snapshots: list[int], max_size: int

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tocsin.errors import SnapshotError
@@ -105,6 +105,7 @@ def kept(directory: Path, state: Mapping[str, State], position: int = 7) -> Snap
     return next(file for file in snapshots if file.position == position)
 
 
+@settings(deadline=None)
 @given(_states())
 def test_a_state_comes_back_as_it_was(state: State) -> None:
     text, arrays = plain(state)
@@ -113,6 +114,7 @@ def test_a_state_comes_back_as_it_was(state: State) -> None:
     assert not left
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["engine", "rules", "é"]), _states(), max_size=3))
 def test_a_snapshot_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, state: dict[str, State]) -> None:
     found = kept(tmp_path_factory.mktemp("kept"), state).read()
