@@ -6,8 +6,6 @@ where it stands, behind a bitmap that answers "surely not" for nearly every new 
 window that is 6 million keys in about 60 MiB; every key is known to its last bit.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,8 +44,12 @@ class SeenKeys:
         """Remember keys and return [n] which of them are new; of equal ones the first is."""
         self._rotate(now, len(keys))
         _, fresh = self._current.find_or_insert(keys)
-        for frozen in self._frozen:
-            fresh &= ~frozen.holds(keys)
+        if self._frozen:
+            parts = _Parts(keys)
+            for frozen in self._frozen:
+                found = frozen.places_of(keys, parts)
+                if len(found):
+                    fresh[found] = False
         return fresh
 
     def _rotate(self, now: int, coming: int) -> None:
@@ -100,7 +102,7 @@ class _Frozen:
         held = np.bincount((keys >> _SHIFT).view(np.int64), minlength=1 << _BUCKET_BITS)
         self._begin = np.zeros(len(held) + 1, np.int32)
         np.cumsum(held, out=self._begin[1:])
-        self._longest = int(held.max())
+        self._steps = np.arange(int(held.max()), dtype=np.int32)
         self._middle = (keys >> np.uint64(16)).astype(np.uint32)
         self._low = keys.astype(np.uint16)
         bits = max(6, int(len(keys) * _BITS_A_KEY).bit_length())
@@ -117,29 +119,39 @@ class _Frozen:
         first = np.repeat(np.arange(1 << _BUCKET_BITS, dtype=np.uint64), np.diff(self._begin))
         return first << _SHIFT | self._middle.astype(np.uint64) << np.uint64(16) | self._low
 
-    def holds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return [n] whether each key is there."""
+    def places_of(self, keys: NDArray[np.uint64], parts: "_Parts") -> NDArray[np.intp]:
+        """Return the places of the keys that are there."""
         place = (keys >> self._shift).view(np.int64)
-        maybe = (self._bitmap[place >> 3] >> (place & 7).astype(np.uint8)) & 1 == 1
-        if maybe.any():
-            for doubtful in _parts(maybe.nonzero()[0]):
-                maybe[doubtful] = self._finds(keys[doubtful])
-        return maybe
+        maybe = (self._bitmap[place >> 3] & _BIT[place & 7]).nonzero()[0]
+        if len(maybe) <= _AT_ONCE:
+            return self._found(maybe, parts) if len(maybe) else maybe
+        cuts = range(0, len(maybe), _AT_ONCE)
+        return np.concatenate([self._found(maybe[begin : begin + _AT_ONCE], parts) for begin in cuts])
 
-    def _finds(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return [n] whether each key is there, by comparing all that stand where it would."""
-        bucket = (keys >> _SHIFT).view(np.int64)
-        begin, end = self._begin[bucket], self._begin[bucket + 1]
-        where = begin[:, None] + np.arange(self._longest, dtype=np.int32)
-        inside = where < end[:, None]
-        np.minimum(where, len(self._low) - 1, out=where)
-        same = (self._middle[where] == (keys >> np.uint64(16)).astype(np.uint32)[:, None]) & inside
+    def _found(self, doubtful: NDArray[np.intp], parts: "_Parts") -> NDArray[np.intp]:
+        """Return which of some places have a key that is there, by comparing it with all that stand where it would."""
+        bucket = parts.bucket[doubtful]
+        where = self._begin[bucket][:, None] + self._steps
+        # Rows of the next bucket are compared as well, and told apart by where they stand.
+        same = self._middle.take(where, mode="clip") == parts.middle[doubtful][:, None]
         rows, columns = same.nonzero()
-        found = np.zeros(len(keys), np.bool_)
-        found[rows[self._low[where[rows, columns]] == keys[rows].astype(np.uint16)]] = True
-        return found
+        if not len(rows):
+            return rows
+        there, asked = where[rows, columns], doubtful[rows]
+        inside = there < self._begin[bucket[rows] + 1]
+        equal = self._low.take(there, mode="clip") == parts.low[asked]
+        return asked[inside & equal]
 
 
-def _parts(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
-    for begin in range(0, len(rows), _AT_ONCE):
-        yield rows[begin : begin + _AT_ONCE]
+_BIT = np.left_shift(1, np.arange(8)).astype(np.uint8)
+
+
+class _Parts:
+    """Keys as generations keep them, taken apart once for all."""
+
+    __slots__ = ("bucket", "low", "middle")
+
+    def __init__(self, keys: NDArray[np.uint64]) -> None:
+        self.bucket = (keys >> _SHIFT).view(np.int64)
+        self.middle = (keys >> np.uint64(16)).astype(np.uint32)
+        self.low = keys.astype(np.uint16)
