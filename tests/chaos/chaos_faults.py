@@ -147,7 +147,7 @@ class Faults:
     def _corrupt_snapshot(self) -> None:
         """Change a byte of the newest snapshot: the one before it, or the log alone, must do."""
         self._service.kill()
-        kept = sorted(self._service.disk.directory.glob("snapshot-*"))
+        kept = sorted(self._service.disk.directory.rglob("snapshot-*"))
         if kept:
             data = bytearray(kept[-1].read_bytes())
             data[self._random.randrange(len(data))] ^= self._random.randrange(1, 256)

@@ -57,7 +57,7 @@ def _inside(state: Any, arrays: list[np.ndarray[Any, Any]]) -> State:  # noqa: A
         if "array" in state:
             return arrays[state["array"]]
         return {key: _inside(each, arrays) for key, each in state["mapping"].items()}
-    return [_inside(each, arrays) for each in state] if isinstance(state, list) else state  # type: ignore[no-any-return]  # JSON
+    return [_inside(each, arrays) for each in state] if isinstance(state, list) else state  # JSON
 
 
 def restarted(

@@ -123,7 +123,7 @@ class Service:
         configuration = self.loaded.configuration
         if not configuration.journal.enabled:
             return
-        directory = configuration.storage.directory
+        directory = configuration.storage.directory / "journal"
         self._log = await asyncio.to_thread(SqliteLog.open, directory, configuration.journal, self._log_changed)
         stack.push_async_callback(self._log.close)
 
