@@ -3,8 +3,10 @@
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
+from blockbuster import blockbuster_ctx
 from postgres_cluster import Cluster, new_database
 from webhook_receiver import WebhookReceiver
 
@@ -23,6 +25,25 @@ def free_port() -> Callable[[], int]:
             return number
 
     return port
+
+
+ON_THE_LOOP: Final = frozenset({"receivers"})
+"""Directories of tests in which no call from our own code may block the event loop."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks_the_loop(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Makes a blocking call (a file, a socket, a sleep) an error where the loop runs."""
+    if request.path.parent.name not in ON_THE_LOOP:
+        yield
+        return
+    with blockbuster_ctx("tocsin") as watch:
+        for name in ("threading.Lock.acquire", "threading.Lock.acquire_lock"):
+            watch.functions[name].deactivate()  # executors and loggers take locks for microseconds
+        # Certificates are a few kilobytes, read at the start and when they change.
+        for name in ("io.BufferedReader.read", "os.stat"):
+            watch.functions[name].can_block_in("tocsin/security/certificates.py", {"_content", "_is_public"})
+        yield
 
 
 @pytest.fixture
