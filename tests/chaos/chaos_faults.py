@@ -45,6 +45,8 @@ class Faults:
         self._random = random
         self._timers: list[threading.Timer] = []
         self._edits = 0
+        self._valid = ""
+        """What the last valid edit added."""
         self._kinds: dict[str, tuple[int, Callable[[], None]]] = {
             "kill -9": (5, self._kill),
             "kill -9 while starting": (2, self._kill_while_starting),
@@ -95,6 +97,7 @@ class Faults:
         self._start_again()
 
     def _start_again(self) -> None:
+        self._service.edit(self._valid)  # with a file that is not valid it does not start, as it should
         self._service.start()
         self._report.recovery.append(self._service.ready_seconds[-1])
 
@@ -107,6 +110,7 @@ class Faults:
         code = self._service.terminate()
         if code != 0:
             self._report.violations.append(f"SIGTERM: exit code {code}")
+        self._service.edit(self._valid)
         self._service.start()
 
     def _stop(self) -> None:
@@ -192,14 +196,15 @@ class Faults:
 
     def _edit(self) -> None:
         self._edits += 1
-        self._service.edit(
+        self._valid = (
             f"  - {{name: edit-{self._edits}, metric: latency, window: {1 + self._edits % 9}m, condition: gt, "
             "threshold: 1h, notify: [hook]}\n"
         )
+        self._service.edit(self._valid)
 
     def _edit_wrongly(self) -> None:
         self._service.edit("  - {name: wrong, metrik: cost}\n")
-        self._later(lambda: self._service.edit(""))
+        self._later(lambda: self._service.edit(self._valid))
 
     # Those that it talks to
 
@@ -228,7 +233,7 @@ class Faults:
         self._later(lambda: setattr(receiver, "mode", Mode.WELL))
 
     def _later(self, action: Callable[[], None]) -> None:
-        timer = threading.Timer(self._random.uniform(0.5, 6.0), action)
+        timer = threading.Timer(self._random.choice((0.5, 2.0, 5.0, 12.0)), action)
         timer.daemon = True
         timer.start()
         self._timers.append(timer)

@@ -81,6 +81,6 @@ def configuration_of(hook: Webhook, second: Webhook, collector: Collector | None
         "contact_points:\n"
         f"  hook: {{type: webhook, url: '{hook.url}', allow_private: true, timeout: 3s}}\n"
         f"  second: {{type: webhook, url: '{second.url}', allow_private: true, timeout: 3s}}\n"
-        "journal: {segment_size: 1MiB, max_size: 64MiB, snapshot_interval: 4s}\n"
+        "journal: {segment_size: 1MiB, max_size: 64MiB, snapshot_interval: 1s}\n"
         f"{forward}{_RULES}"
     )
