@@ -1,6 +1,6 @@
 """A run of the chaos suite: the real process under load, faults one after another, and the verdict.
 
-    PYTHONPATH=tests python tests/chaos/chaos_run.py --faults 200 --seed 7 --report docs/reliability.md
+    python tests/chaos/chaos_run.py --faults 200 --seed 7 --report docs/reliability.md
 
 The seed decides what is injected, in which order and for how long, and what is sent; what it meets depends on the
 machine. Exit code 1: a promise was broken.
@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 
+import chaos_above  # noqa: F401  # before all others
 from chaos_faults import Faults
 from chaos_receiver import Collector, Webhook
 from chaos_report import Report

@@ -223,7 +223,8 @@ class Sender:
         """Finish the request under way, and wait; the service must be there."""
         self._go.clear()
         if not self._idle.wait(120):
-            raise TimeoutError(f"{self._name} gets no acknowledgement")
+            state = "waits" if self._thread.is_alive() else "ended by an error"
+            raise TimeoutError(f"{self._name} {state}, and gets no acknowledgement; so far {self._ledger.retries}")
 
     def resume(self) -> None:
         self._idle.clear()
