@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from chaos_ports import steady_port
 from running_service import RunningService
 
 __all__ = ["ChaosService", "Disk"]
@@ -62,14 +62,6 @@ class Disk:
             subprocess.run(["umount", "-l", str(self.directory)], check=False)  # noqa: S603, S607  # our own mount
 
 
-def free_port() -> int:
-    """Return a port that was free a moment ago: it must be the same after a restart."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
-
-
 class ChaosService:
     """A context manager; between `start` and `kill` the process runs."""
 
@@ -84,7 +76,7 @@ class ChaosService:
         self.directory = directory
         self.config = directory / "tocsin.yaml"
         self.disk = Disk(directory / "data", disk_mib)
-        self.grpc, self.http, self.api = (f"127.0.0.1:{free_port()}" for _ in range(3))
+        self.grpc, self.http, self.api = (f"127.0.0.1:{steady_port()}" for _ in range(3))
         self.lines: list[str] = []
         """Of all processes that ended."""
         self.starts = 0
