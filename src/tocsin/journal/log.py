@@ -1,7 +1,7 @@
 """What the service asks of a log of the engine's inputs; SQLite serves it here, a Kafka topic could."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Protocol
 
 from tocsin.journal.record import Record
@@ -56,11 +56,11 @@ class Log(Protocol):
         """Yield what `save` left, the newest first. Blocks."""
         ...
 
-    async def save(self, position: int, sections: Mapping[str, Frozen]) -> bool:
+    async def save(self, position: int, sections: MutableMapping[str, Frozen]) -> bool:
         """Keep the state after the record at `position`; return whether that succeeded. The loop goes on meanwhile.
 
-        The sections are written one after another, so that no more than one is in memory twice. Older snapshots, but
-        for the last good one before this, and segments past their age or size go.
+        The sections are taken out and written one after another, so that each is let go once it is written. Older
+        snapshots, but for the last good one before this, and segments past their age or size go.
         """
         ...
 

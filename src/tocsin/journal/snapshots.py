@@ -17,7 +17,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader, FileIO
@@ -91,8 +91,11 @@ class Snapshots:
             with suppress(OSError):
                 path.unlink()
 
-    def write(self, position: int, sections: Mapping[str, Frozen]) -> bool:
-        """Keep a state; return whether that succeeded. Blocks, and raises nothing: what fails is reported."""
+    def write(self, position: int, sections: MutableMapping[str, Frozen]) -> bool:
+        """Keep a state; return whether that succeeded. Blocks, and raises nothing: what fails is reported.
+
+        Sections are taken out as they are written, so that what they hold is let go.
+        """
         path = self._directory / f"snapshot-{position:020}"
         unfinished = path.with_suffix(".tmp")
         begun = time.perf_counter()
@@ -119,14 +122,14 @@ class Snapshots:
         return [file.position for file in listed[:KEPT]]
 
 
-def _write(path: Path, position: int, sections: Mapping[str, Frozen]) -> int:
+def _write(path: Path, position: int, sections: MutableMapping[str, Frozen]) -> int:
     """Write a whole snapshot, and wait until it is on disk; return its size."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     with open(os.open(path, flags, 0o600), "wb", buffering=_BUFFER) as file:
         head = _HEAD.pack(_MAGIC, position, len(sections))
         file.write(head + _CRC.pack(zlib.crc32(head)))
-        for name, frozen in sections.items():
-            _write_section(file, name.encode(), frozen())
+        for name in list(sections):
+            _write_section(file, name.encode(), sections.pop(name)())
         file.write(_END)
         file.flush()
         os.fsync(file.fileno())

@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
@@ -150,7 +150,7 @@ class SqliteLog:
         """See `Log.snapshots`."""
         return iter(self._snapshots)
 
-    async def save(self, position: int, sections: Mapping[str, Frozen]) -> bool:
+    async def save(self, position: int, sections: MutableMapping[str, Frozen]) -> bool:
         """See `Log.save`; waits until what was appended up to `position` is on disk, or known not to be."""
         loop = self._bound()
         async with self._saving:

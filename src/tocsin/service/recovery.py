@@ -7,7 +7,7 @@ would. What the engine finds again has the ids that it had, so whoever was told 
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -44,7 +44,7 @@ class Recovery:
     seconds: float
 
 
-def snapshot_sections(engine: Engine) -> Mapping[str, Frozen]:
+def snapshot_sections(engine: Engine) -> dict[str, Frozen]:
     """Return the engine's state as it is now, with its rules."""
     rules = engine.rules
     return {**engine.freeze(), RULES_SECTION: lambda: dump_rules(rules).decode()}
@@ -130,9 +130,7 @@ def _replayed(engine: Engine, records: Sequence[tuple[int, Record]]) -> list[Ale
     return events
 
 
-def _under_rules(
-    log: Log, engine: Engine, rules: Sequence[Rule], now: int, *, fresh: bool
-) -> Sequence[AlertEvent]:
+def _under_rules(log: Log, engine: Engine, rules: Sequence[Rule], now: int, *, fresh: bool) -> Sequence[AlertEvent]:
     """Put the present rules in force, and in the log: a replay without a snapshot needs to know them."""
     if not fresh and tuple(rules) == engine.rules:
         return ()

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from tocsin.engine.engine import Engine
 from tocsin.journal.log import Log
+from tocsin.service import memory
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.recovery import snapshot_sections
 from tocsin.telemetry import recovery as telemetry
@@ -72,4 +73,5 @@ class Snapshots:
         kept = await self._log.save(position, sections)
         if kept:
             self._position = position
+        await asyncio.to_thread(memory.give_back)  # the copies were large, and are freed
         return kept
