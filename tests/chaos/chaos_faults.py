@@ -151,7 +151,8 @@ class Faults:
     def _corrupt_snapshot(self) -> None:
         """Change a byte of the newest snapshot: the one before it, or the log alone, must do."""
         self._service.kill()
-        kept = sorted(self._service.disk.directory.rglob("snapshot-*"))
+        found = self._service.disk.directory.rglob("snapshot-*")
+        kept = sorted(path for path in found if path.name.removeprefix("snapshot-").isdigit() and path.stat().st_size)
         if kept:
             data = bytearray(kept[-1].read_bytes())
             data[self._random.randrange(len(data))] ^= self._random.randrange(1, 256)
