@@ -172,9 +172,19 @@ class SpanBatch:
 
 
 def _joined(columns: Sequence[TextColumn]) -> TextColumn:
-    known: dict[str, int] = {}
-    codes = []
+    """Return the columns as one, in time that goes by rows where they share a dictionary of values."""
+    begins: dict[int, int] = {}  # identity of a dictionary -> where its values begin among those of all
+    values: list[str] = []
     for column in columns:
-        places = [known.setdefault(value, len(known)) for value in column.values]
-        codes.append(np.array([*places, -1], np.int32)[column.code])
-    return TextColumn(np.concatenate(codes), list(known))
+        if id(column.values) not in begins:
+            begins[id(column.values)] = len(values)
+            values += column.values
+    code = np.concatenate([column.code for column in columns])
+    shift = np.repeat([begins[id(column.values)] for column in columns], [len(column.code) for column in columns])
+    present = code >= 0
+    used, places = np.unique(code[present] + shift[present], return_inverse=True)
+    known: dict[str, int] = {}
+    codes = np.array([known.setdefault(values[place], len(known)) for place in used.tolist()], np.int32)
+    joined = np.full(len(code), -1, np.int32)
+    joined[present] = codes[places]
+    return TextColumn(joined, list(known))
