@@ -89,6 +89,7 @@ class Faults:
         for sender in self._senders:
             sender.skew_ns = 0
         self._service.move_clock(0)
+        self._service.edit(self._valid)
 
     # The process
 
