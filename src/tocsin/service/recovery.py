@@ -25,6 +25,9 @@ from tocsin.telemetry import recovery as telemetry
 
 __all__ = ["Recovery", "recover", "snapshot_sections"]
 
+SELF_SECTION: Final = "self alerts"
+"""Of a snapshot: the alerts about Tocsin itself."""
+
 RULES_SECTION: Final = "rules"
 """Of a snapshot: the rules that were in force, beside the engine's own sections."""
 _RECORDS_AT_ONCE: Final = 64
@@ -42,12 +45,18 @@ class Recovery:
     records: int
     """Replayed."""
     seconds: float
+    self_alerts: State = None
+    """Of the snapshot: what `SelfWatch.thaw` takes."""
 
 
-def snapshot_sections(engine: Engine) -> dict[str, Frozen]:
-    """Return the engine's state as it is now, with its rules."""
+def snapshot_sections(engine: Engine, self_alerts: State) -> dict[str, Frozen]:
+    """Return the engine's state as it is now, with its rules, and what `SelfWatch.freeze` returned."""
     rules = engine.rules
-    return {**engine.freeze(), RULES_SECTION: lambda: dump_rules(rules).decode()}
+    return {
+        **engine.freeze(),
+        RULES_SECTION: lambda: dump_rules(rules).decode(),
+        SELF_SECTION: lambda: self_alerts,
+    }
 
 
 async def recover(
@@ -71,11 +80,9 @@ async def recover(
         clock: the wall clock, Unix nanoseconds.
     """
     begun = time.perf_counter()
-    engine, position = await asyncio.to_thread(_from_snapshot, log, trace, limits, clock)
-    found = position is not None
-    if engine is None:
-        engine = Engine(rules, trace, limits)
-    records = log.read(position or 0)
+    begins = await asyncio.to_thread(_from_snapshot, log, trace, limits, clock)
+    engine = Engine(rules, trace, limits) if begins is None else begins.engine
+    records = log.read(0 if begins is None else begins.position)
     replayed = 0
     while part := await asyncio.to_thread(lambda: list(islice(records, _RECORDS_AT_ONCE))):
         for event in await asyncio.to_thread(_replayed, engine, part):
@@ -84,26 +91,33 @@ async def recover(
         telemetry.replaying(records=replayed, seconds=time.perf_counter() - begun)
     now = clock()
     engine.resume(now)
-    for event in _under_rules(log, engine, rules, now, fresh=not found and not replayed):
+    for event in _under_rules(log, engine, rules, now, fresh=begins is None and not replayed):
         publish(event)
-    recovery = Recovery(engine, position, replayed, time.perf_counter() - begun)
-    telemetry.recovered(snapshot=position, records=replayed, seconds=recovery.seconds)
-    return recovery
+    seconds = time.perf_counter() - begun
+    position = None if begins is None else begins.position
+    telemetry.recovered(snapshot=position, records=replayed, seconds=seconds)
+    return Recovery(engine, position, replayed, seconds, None if begins is None else begins.self_alerts)
 
 
-def _from_snapshot(
-    log: Log, trace: TraceConfig, limits: LimitsConfig, clock: Callable[[], int]
-) -> tuple[Engine | None, int | None]:
+@dataclass(frozen=True, slots=True)
+class _Begins:
+    engine: Engine
+    position: int
+    self_alerts: State
+
+
+def _from_snapshot(log: Log, trace: TraceConfig, limits: LimitsConfig, clock: Callable[[], int]) -> _Begins | None:
     for snapshot in _each(log):
         try:
             sections = dict(snapshot.read())
+            self_alerts = sections.pop(SELF_SECTION, None)
             engine = Engine(_rules_of(sections.pop(RULES_SECTION, None)), trace, limits)
             engine.thaw(sections, clock())
         except (SnapshotError, ValueError) as error:
             telemetry.snapshot_refused(position=snapshot.position, error=error)
         else:
-            return engine, snapshot.position
-    return None, None
+            return _Begins(engine, snapshot.position, self_alerts)
+    return None
 
 
 def _each(log: Log) -> Iterator[Snapshot]:

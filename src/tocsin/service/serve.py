@@ -135,6 +135,7 @@ class Service:
                 self._log, self.loaded.rules, configuration.trace, configuration.limits, self._publish
             )
             self.engine = recovery.engine
+            self.watch.thaw(recovery.self_alerts)
         self.pipeline = Pipeline(
             stages_of(self.loaded, self.prices),
             self.engine,
@@ -146,7 +147,9 @@ class Service:
         )
         if self._log is not None:
             interval = configuration.journal.snapshot_interval
-            self._snapshots = Snapshots(self._log, self.engine, self.pipeline, self.database.settled, interval)
+            self._snapshots = Snapshots(
+                self._log, self.engine, self.pipeline, self.watch, self.database.settled, interval
+            )
         telemetry.read_from(lambda: reading_of(self.engine.statistics, self.pipeline.in_flight_bytes))
 
     @asynccontextmanager

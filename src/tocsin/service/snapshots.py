@@ -11,6 +11,7 @@ from tocsin.journal.log import Log
 from tocsin.service import memory
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.recovery import snapshot_sections
+from tocsin.service.self_alerts.watch import SelfWatch
 from tocsin.telemetry import recovery as telemetry
 
 __all__ = ["Snapshots"]
@@ -24,6 +25,7 @@ class Snapshots:
         log: Log,
         engine: Engine,
         pipeline: Pipeline,
+        watch: SelfWatch,
         told: Callable[[], Awaitable[None]],
         interval: timedelta,
     ) -> None:
@@ -33,12 +35,14 @@ class Snapshots:
             log: keeps them.
             engine: whose state is kept.
             pipeline: gives the engine what the log has.
+            watch: whose alerts are kept too.
             told: returns when every event that was published so far is in the database.
             interval: between two.
         """
         self._log = log
         self._engine = engine
         self._pipeline = pipeline
+        self._watch = watch
         self._told = told
         self._seconds = interval.total_seconds()
         self._position = -1
@@ -65,7 +69,7 @@ class Snapshots:
         # No await from here to the end of freezing: the state is the one after the last record.
         position = self._log.position
         begun = time.perf_counter()
-        sections = snapshot_sections(self._engine)
+        sections = snapshot_sections(self._engine, self._watch.freeze())
         telemetry.frozen(seconds=time.perf_counter() - begun)
         # What led to the state, and what it led to, must outlive the process before the state does.
         await self._pipeline.settled()
