@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from tocsin.errors import OverloadedError, TooLargeError
-from tocsin.receivers.intake import Intake
+from tocsin.receivers.intake import Intake, MetricsIntake, Receipt
+from tocsin.receivers.status import METRICS_DROPPED
 
 __all__ = ["Admission", "ByteBudget", "Hold", "ReceiverObserver"]
 
@@ -137,9 +138,17 @@ class Hold:
 class Admission:
     """What the receivers of one process share."""
 
-    __slots__ = ("budget", "intake", "observer")
+    __slots__ = ("_metrics", "budget", "intake", "observer")
 
-    def __init__(self, intake: Intake, observer: ReceiverObserver, budget: ByteBudget) -> None:
+    def __init__(
+        self, intake: Intake, observer: ReceiverObserver, budget: ByteBudget, metrics: MetricsIntake | None = None
+    ) -> None:
         self.intake = intake
         self.observer = observer
         self.budget = budget
+        self._metrics = metrics
+
+    async def pass_on(self, metrics: bytes) -> Receipt:
+        """Pass a serialized ExportMetricsServiceRequest on; return what its sender is told."""
+        taken = self._metrics is not None and await self._metrics(metrics)
+        return Receipt() if taken else METRICS_DROPPED

@@ -33,7 +33,6 @@ from tocsin.receivers.intake import Receipt, Signal
 from tocsin.receivers.status import (
     INCOMPLETE,
     INTERNAL,
-    METRICS_DROPPED,
     TIMEOUT,
     TOO_LARGE_OR_LEFT,
     UNKNOWN_METHOD,
@@ -48,7 +47,6 @@ from tocsin.security.certificates import Certificates
 __all__ = ["grpc_receiver"]
 
 _TRANSPORT: Final = "grpc"
-_METRICS_ANSWER: Final = protobuf_success(METRICS_DROPPED)
 _ACCEPTED: Final = Receipt()
 _IDLE_MS: Final = 5 * 60 * 1000
 """Without a call; an exporter sends every few seconds, and one that is told to reconnect does so by itself."""
@@ -188,7 +186,7 @@ def _refusing(refusal: Refusal) -> Any:  # noqa: ANN401 - as the stubs type it
 
 
 def _exporter(signal: Signal | None, admission: Admission, turns: Turns, wait: float) -> _Export:
-    """Return the Export method of a signal; None stands for metrics, which are dropped."""
+    """Return the Export method of a signal; None stands for metrics, which are passed on or dropped."""
     intake, observer, budget = admission.intake, admission.observer, admission.budget
 
     async def export(_: object, context: Any) -> bytes:  # noqa: ANN401 - the stubs type it by message
@@ -206,8 +204,6 @@ def _exporter(signal: Signal | None, admission: Admission, turns: Turns, wait: f
         if data is aio.EOF:
             await _refuse_nothing(context)
         observer.received(_TRANSPORT, len(data))
-        if signal is None:
-            return _METRICS_ANSWER
         outcome = await _offered(signal, data)
         # A refusal is raised through here, and its traceback would keep the message until cycles are collected.
         del data
@@ -215,11 +211,13 @@ def _exporter(signal: Signal | None, admission: Admission, turns: Turns, wait: f
             await _refuse(context, outcome)
         return b"" if outcome == _ACCEPTED else protobuf_success(outcome)
 
-    async def _offered(signal: Signal, data: bytes) -> Receipt | Refusal:
+    async def _offered(signal: Signal | None, data: bytes) -> Receipt | Refusal:
         size = len(data)
         try:
             budget.take(size)
             try:
+                if signal is None:
+                    return await admission.pass_on(data)
                 return await intake.offer(signal, data, transport=_TRANSPORT)
             finally:
                 budget.give_back(size)

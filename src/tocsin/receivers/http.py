@@ -133,7 +133,7 @@ class OtlpHttp:
             data = await self._body(headers, encoding, receive, hold)
             self._admission.observer.received(_TRANSPORT, len(data))
             if path.signal is None:
-                receipt = METRICS_DROPPED
+                receipt = METRICS_DROPPED if kind == _JSON else await self._admission.pass_on(data)
             else:
                 if kind == _JSON:
                     data = await _translated(path.signal, data, hold)

@@ -1,14 +1,15 @@
 """What receivers ask of the service: take these bytes, and say what became of them."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
-__all__ = ["Intake", "Receipt", "Signal"]
+__all__ = ["Intake", "MetricsIntake", "Receipt", "Signal"]
 
 
 class Signal(StrEnum):
-    """The OTLP signals that are used; metrics are accepted and dropped by the receivers themselves."""
+    """The OTLP signals that are evaluated; metrics are passed on or dropped."""
 
     TRACES = "traces"
     LOGS = "logs"
@@ -40,3 +41,7 @@ class Intake(Protocol):
             OverloadedError: a limit is reached; nothing was taken.
         """
         ...
+
+
+MetricsIntake: TypeAlias = Callable[[bytes], Awaitable[bool]]
+"""Takes a serialized ExportMetricsServiceRequest to be passed on; False: metrics are not passed on, and dropped."""

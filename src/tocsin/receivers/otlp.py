@@ -16,7 +16,7 @@ from tocsin.receivers.config import (
 )
 from tocsin.receivers.grpc import grpc_receiver
 from tocsin.receivers.http import http_receiver
-from tocsin.receivers.intake import Intake
+from tocsin.receivers.intake import Intake, MetricsIntake
 from tocsin.telemetry import security as events
 
 __all__ = ["Listening", "otlp_receivers"]
@@ -44,6 +44,7 @@ async def otlp_receivers(
     observer: ReceiverObserver,
     budget: ByteBudget,
     *,
+    metrics: MetricsIntake | None = None,
     drain_seconds: float = 10.0,
 ) -> AsyncIterator[Listening]:
     """Receive OTLP while the block runs.
@@ -56,6 +57,7 @@ async def otlp_receivers(
         intake: takes the requests; must go on doing so until this block has ended.
         observer: counts what arrives and what is refused.
         budget: `limits.in_flight_bytes`, shared with whatever else receives.
+        metrics: takes metrics; None: they are dropped, and their senders told so.
         drain_seconds: see above.
 
     Raises:
@@ -65,7 +67,7 @@ async def otlp_receivers(
     for name, listener in _listeners(config):
         _check_budget(listener.max_request_size, budget)
         _say_how_open(name, listener)
-    admission = Admission(intake, observer, budget)
+    admission = Admission(intake, observer, budget, metrics)
     async with AsyncExitStack() as stack:
         grpc = http = None
         if config.grpc is not None:

@@ -160,6 +160,7 @@ class Service:
             self.pipeline,
             ReceiverTelemetry(self.watch),
             self.budget,
+            metrics=self._pass_metrics_on,
             drain_seconds=RECEIVER_DRAIN_SECONDS,
         )
         async with (
@@ -191,6 +192,12 @@ class Service:
 
     def _pass_on(self, signal: Signal, data: bytes, arrival: int) -> "asyncio.Future[bool] | None":
         return None if self._forwarder is None else self._forwarder.offer(signal, data, arrival=arrival)
+
+    async def _pass_metrics_on(self, data: bytes) -> bool:
+        queued = None if self._forwarder is None else self._forwarder.offer("metrics", data)
+        if queued is not None:
+            await asyncio.shield(queued)
+        return queued is not None
 
     async def _look_after(self) -> None:
         while True:
