@@ -112,7 +112,9 @@ class Campaign:
 
     def _check_alive(self) -> None:
         if self.service.running.process.poll() is not None:
-            self.report.violations.append(f"the process ended by itself: {self.service.running.lines[-1:]}")
+            ended = self.service.running
+            code, last = ended.process.returncode, ended.lines[-3:]
+            self.report.violations.append(f"the process ended by itself with {code}; it last wrote {last}")
             self.service.kill()
             self.service.start()
 
