@@ -12,6 +12,7 @@ from tocsin.engine import Engine
 from tocsin.engine.config import LimitsConfig
 from tocsin.model.batch import SpanBatch
 from tocsin.model.columns import TextColumn
+from tocsin.rules.filters import Filter, Match, MatchKind
 from tocsin.rules.rule import Condition, Metric
 from tocsin.windows.groups import OVERFLOW
 
@@ -60,6 +61,17 @@ def test_a_clock_that_is_a_little_ahead_is_believed() -> None:
     engine = Engine([rule_of(threshold=1.5, window_ns=MINUTE)])
     engine.ingest(batch_of([call(9)]), at(0))
     assert (engine.time, engine.statistics.future) == (at(9), 0)
+
+
+def test_a_group_that_a_rule_names_is_not_crowded_out() -> None:
+    crowded = rule_of(name="crowded", metric=Metric.COUNT, group_by=(("agent",),), threshold=1000)
+    watched = Filter("agent", (Match(MatchKind.EQUAL, "watched"),))
+    named = rule_of(name="named", metric=Metric.COUNT, filters=(watched,), threshold=2)
+    engine = Engine([crowded, named], limits=LimitsConfig(groups=3))
+    agents = [f"agent-{number}" for number in range(10)] + ["watched"] * 3
+    spans = [Span(at(i), i + 1, i + 1, labels={"agent": agent}) for i, agent in enumerate(agents)]
+    events = engine.ingest(batch_of(spans), at(len(agents)))
+    assert [(event.rule.name, event.evidence.samples) for event in events] == [("named", 3)]
 
 
 def test_groups_past_the_limit_share_one_that_says_so() -> None:

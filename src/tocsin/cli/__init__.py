@@ -4,6 +4,7 @@ A command's module is imported when the command is used, so that `tocsin --help`
 """
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Final, cast
@@ -15,6 +16,9 @@ from tocsin import __version__
 from tocsin.errors import TocsinError
 
 __all__ = ["COMMANDS", "app", "main"]
+
+# Before grpc is first imported: its core writes a line for each hostile request, past our log.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 COMMANDS: Final = {
     "serve": ("serve", "Run the service: spans in, alerts out."),

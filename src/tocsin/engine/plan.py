@@ -61,6 +61,7 @@ def make_plan(
         members[key].append((rule, constant))
     measures: dict[object, int] = {}
     choices: dict[object, int] = {}
+    named: dict[tuple[tuple[str, ...], ...], set[str]] = defaultdict(set)
     log_limit = max(4096, evidence_limit // max(len(members), 1))
     for key, sharing in members.items():
         kept = None if old is None else old.leaves.get(key)
@@ -70,6 +71,7 @@ def make_plan(
             before = old.groups.get(place) if old else None
             plan.groups[place] = Groups(len(key.grouping), group_limit) if before is None else before
         groups = plan.groups[place]
+        named[place] |= {constant for _, constant in sharing if constant is not None}
         leaf = kept if kept is not None else Leaf(key, groups, SampleLog(log_limit), secret)
         leaf.log.limit = log_limit
         former, leaf.watches = leaf.watches, _watches(sharing, groups)
@@ -82,6 +84,8 @@ def make_plan(
             for each in former:
                 watch.adopt(each)
         plan.leaves[key] = leaf
+    for place, constants in named.items():
+        plan.groups[place].reserved = frozenset(constants)
     return plan
 
 

@@ -40,8 +40,8 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 """Of requests that are evaluated together; a single larger one is evaluated alone."""
 SLICE_ROWS: Final = 4096
 """Rows that the engine is given at a time: a few milliseconds of work."""
-REST: Final = 3.0
-MOST_REST_SECONDS: Final = 0.01
+REST: Final = 8.0
+MOST_REST_SECONDS: Final = 0.02
 """After an evaluation requests are gathered for so many times as long as it took, and at most so long: an evaluation
 costs about the same for ten spans as for a hundred. What comes later than that finds the pipeline idle."""
 GATHERED_BYTES: Final = 4 * 1024 * 1024
@@ -141,7 +141,7 @@ class Pipeline:
     async def offer(self, signal: Signal, data: bytes, *, transport: str) -> Receipt:
         """See `Intake.offer`."""
         size = len(data)
-        self._admit(size)
+        self.admit(size)
         offer = Offer(signal, data, transport, self._clock())
         idle = not self._waiting and not self._turn.locked() and time.perf_counter() >= self._rest_until
         if idle and size <= INLINE_BYTES:
@@ -194,7 +194,12 @@ class Pipeline:
         """Change the limits."""
         self._limit, self._memory_limit = in_flight_bytes, memory_bytes
 
-    def _admit(self, size: int) -> None:
+    def admit(self, size: int) -> None:
+        """Check, without taking anything, that a request of so many bytes would be taken now; cheap.
+
+        Raises:
+            OverloadedError: it would not.
+        """
         if self._closed:
             raise OverloadedError("the service is stopping; send to another or retry", reason="stopping")
         if self._in_flight + size > self._limit:

@@ -33,7 +33,7 @@ from tocsin.receivers.intake import Signal
 from tocsin.receivers.otlp import Listening, otlp_receivers
 from tocsin.rules.archive import dump_rules
 from tocsin.rules.needs import needs_of
-from tocsin.security.process import keep_memory_private
+from tocsin.security.process import allow_many_connections, keep_memory_private
 from tocsin.semconv.normalizer import Normalizer
 from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.files import Watcher
@@ -85,7 +85,7 @@ class Service:
         self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
         self._observer = DeliveryTelemetry(self.watch)
         self.outbox = Outbox(_writer_of(configuration, self._observer), observer=self._observer, store=self.database)
-        self.budget = ByteBudget(configuration.limits.in_flight_bytes)
+        self.budget = ByteBudget(configuration.limits.in_flight_bytes, check=lambda: self.pipeline.admit(0))
         self._also = also
         self._forwarder = _forwarder_of(configuration)
         self._log: SqliteLog | None = None
@@ -308,6 +308,7 @@ async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float 
     telemetry.configure_logging(level=loaded.configuration.log.level, form=loaded.configuration.log.format)
     telemetry.configuration_taken(rules=len(loaded.rules), warnings=loaded.warnings, reload=False)
     keep_memory_private()
+    allow_many_connections()
     service = Service(loaded)
     stop = asyncio.Event()
     with _signals(stop, watcher):

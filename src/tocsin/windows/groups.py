@@ -41,6 +41,8 @@ class Groups:
     def __init__(self, width: int, limit: int) -> None:
         self.width = width
         self.limit = limit
+        self.reserved: frozenset[str] = frozenset()
+        """First labels that rules name: others do not crowd them out, up to as many again as the limit."""
         self.capacity = 16
         self.overflowed = 0
         """Samples that went to the overflow group."""
@@ -82,12 +84,13 @@ class Groups:
         return np.array([create(key) if (slot := get(key)) is None else slot for key in keys], np.int32)
 
     def _create(self, key: Key) -> int:
-        if not self.width or len(self._slots) - (self._overflow is not None) < self.limit:
+        known = len(self._slots) - (self._overflow is not None)
+        if not self.width or known < self.limit or (key[0] in self.reserved and known < 2 * self.limit):
             return self._take(key)
         if self._overflow is None:
             key = (OVERFLOW,) * self.width
-            known = self.find(key)
-            self._overflow = self._take(key) if known is None else known
+            slot = self.find(key)
+            self._overflow = self._take(key) if slot is None else slot
         return self._overflow
 
     def _take(self, key: Key) -> int:
