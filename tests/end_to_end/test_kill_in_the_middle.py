@@ -61,7 +61,8 @@ def export_until_killed(service: RunningService, requests: list[bytes], at: int,
             try:
                 export(request)
             except grpc.RpcError as error:
-                assert number == at, error
+                if number != at:
+                    raise AssertionError("a request failed before the kill") from error
                 break
             if number == at:
                 killer.join()

@@ -35,6 +35,7 @@ def loaded(text: str) -> Loaded:
         ("contact_point: {}\n", "1:1: unknown key 'contact_point'; did you mean 'contact_points'?"),
         ("routes: {}\n", "1:1: 'routes' comes in a later version of Tocsin; until then name contact points under each rule's 'notify'"),
         ("forward: {otlp: {endpoint: 'http://localhost:4317'}}\n", "1:1: forward.otlp.endpoint: localhost:4317 is where Tocsin itself receives, so that every request would come back for ever; give the next collector's address, or move the receiver"),
+        ("self_alerts: {notify: [nobody]}\n", "1:1: self_alerts.notify: there is no contact point 'nobody'; add it or take it out"),
         ("templates: []\n", "1:1: 'templates' comes in a later version of Tocsin; until then write the rules out"),
         ("storage: {url: x}\n", "1:16: write a PostgreSQL address, like postgresql://user:password@host:5432/name"),
         ("api: {endpoint: 8417}\n", "1:17: should be text"),

@@ -1,8 +1,8 @@
 """A service inside this process: what an edit does to it, and what its parts are told."""
 
 import time
-from random import Random
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc.aio

@@ -88,6 +88,12 @@ class Configuration(Settings):
     rule_files: tuple[str, ...] = ()
 
     @model_validator(mode="after")
+    def _tells_somebody(self) -> "Configuration":
+        if missing := self.self_alerts.missing(self.contact_points):
+            raise ValueError(f"self_alerts.notify: there is no contact point {missing[0]!r}; add it or take it out")
+        return self
+
+    @model_validator(mode="after")
     def _goes_on(self) -> "Configuration":
         otlp = self.receivers.otlp
         if self.forward.otlp is not None:

@@ -40,10 +40,15 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 """Of requests that are evaluated together; a single larger one is evaluated alone."""
 SLICE_ROWS: Final = 4096
 """Rows that the engine is given at a time: a few milliseconds of work."""
-REST: Final = 8.0
-MOST_REST_SECONDS: Final = 0.02
+REST: Final = 3.0
+MOST_REST_SECONDS: Final = 0.01
 """After an evaluation requests are gathered for so many times as long as it took, and at most so long: an evaluation
 costs about the same for ten spans as for a hundred. What comes later than that finds the pipeline idle."""
+BUSY: Final = 0.08
+BUSY_REST: Final = 8.0
+MOST_BUSY_REST_SECONDS: Final = 0.015
+"""The same, where evaluating took more than this share of the last second or so: a steady stream of small requests
+is evaluated in larger parts."""
 GATHERED_BYTES: Final = 4 * 1024 * 1024
 """So much is evaluated without gathering more."""
 TICK_SECONDS: Final = 0.1
@@ -124,12 +129,17 @@ class Pipeline:
         self._memory_limit = memory_bytes
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
+        self._evaluated_at = 0.0
         self._rest_until = 0.0
         """When gathering after the last evaluation ends, on the clock of `time.perf_counter`."""
         self._wake = asyncio.Event()
         self._turn = asyncio.Lock()
         """Held while a batch is evaluated or the parts are swapped."""
         self._in_flight = 0
+        self.spans = 0
+        """Usable spans so far."""
+        self._busy = 0.0
+        """The share of the last second or so that evaluating took."""
         self._short_of_memory = False
         self._closed = False
 
@@ -244,8 +254,15 @@ class Pipeline:
 
     def _evaluated(self, spans: int, begun: float) -> None:
         now = time.perf_counter()
-        self._rest_until = now + min(REST * (now - begun), MOST_REST_SECONDS)
-        telemetry.batch_evaluated(spans=spans, seconds=now - begun)
+        took = now - begun
+        since = max(now - self._evaluated_at, took)
+        weight = min(since, 1.0)
+        self._busy += weight * (took / since - self._busy)
+        self._evaluated_at = now
+        rest, most = (BUSY_REST, MOST_BUSY_REST_SECONDS) if self._busy > BUSY else (REST, MOST_REST_SECONDS)
+        self._rest_until = now + min(rest * took, most)
+        self.spans += spans
+        telemetry.batch_evaluated(spans=spans, seconds=took)
 
     async def _consume(self) -> None:
         while True:

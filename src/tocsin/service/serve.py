@@ -8,7 +8,7 @@ metric say why.
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from tocsin.forward.forwarder import Forwarder
 from tocsin.journal.sqlite import SqliteLog
 from tocsin.model.batch import Needs
 from tocsin.notify.egress import Network
+from tocsin.notify.history import AttemptRecord
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
 from tocsin.pricing import PriceBook
@@ -42,6 +43,7 @@ from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.readings import reading_of
 from tocsin.service.recovery import recover
+from tocsin.service.self_alerts.telling import tell
 from tocsin.service.self_alerts.watch import SelfWatch
 from tocsin.service.snapshots import Snapshots
 from tocsin.service.stages import Stages
@@ -83,12 +85,14 @@ class Service:
         self.engine = Engine(loaded.rules, configuration.trace, configuration.limits)
         self.database = Database(configuration.storage)
         self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
-        self._observer = DeliveryTelemetry(self.watch)
+        self._observer = DeliveryTelemetry(self.watch, self._attempts_of)
         self.outbox = Outbox(_writer_of(configuration, self._observer), observer=self._observer, store=self.database)
         self.budget = ByteBudget(configuration.limits.in_flight_bytes, check=lambda: self.pipeline.admit(0))
         self._also = also
         self._forwarder = _forwarder_of(configuration)
         self._log: SqliteLog | None = None
+        self._ahead = 0
+        """Spans from the future that former processes met."""
         self._snapshots: Snapshots | None = None
         self._show(loaded)
 
@@ -130,12 +134,15 @@ class Service:
     async def _recover(self) -> None:
         """Take the engine from what was kept, and make the pipeline around it."""
         configuration = self.loaded.configuration
+        replayed = 0
         if self._log is not None:
             recovery = await recover(
                 self._log, self.loaded.rules, configuration.trace, configuration.limits, self._publish
             )
             self.engine = recovery.engine
             self.watch.thaw(recovery.self_alerts)
+            self._ahead = self.engine.statistics.future
+            replayed = recovery.records
         self.pipeline = Pipeline(
             stages_of(self.loaded, self.prices),
             self.engine,
@@ -150,6 +157,8 @@ class Service:
             self._snapshots = Snapshots(
                 self._log, self.engine, self.pipeline, self.watch, self.database.settled, interval
             )
+            if replayed:
+                self._snapshots.soon()  # else a crash loop would read more at each start
         telemetry.read_from(lambda: reading_of(self.engine.statistics, self.pipeline.in_flight_bytes))
 
     @asynccontextmanager
@@ -205,10 +214,9 @@ class Service:
             watch, counted = self.watch, self.engine.statistics
             for part, reason in self._parts().items():
                 watch.degraded(part, reason)
-            watch.future(counted.future, sum(counted.samples.values()))
+            watch.future(counted.future - self._ahead, self.pipeline.spans)
             watch.unpriced(self.prices.unpriced())
-            for event in watch.advance(time.time_ns()):
-                self._publish(event)
+            tell(watch, time.time_ns(), self._publish)
 
     async def _end(self) -> None:
         if self._snapshots is not None:
@@ -223,17 +231,24 @@ class Service:
     def _parts(self) -> dict[str, str | None]:
         """Return what keeps things on disk, and why it does not at present."""
         return {
-            "journal": None if self._log is None else self._log.degraded,
+            "journal": self._journal_degraded(),
             "storage": self.database.degraded,
             "forward": None if self._forwarder is None else self._forwarder.degraded,
         }
+
+    def _journal_degraded(self) -> str | None:
+        if self._log is None or self._snapshots is None:
+            return None
+        if self._log.degraded is None and self._snapshots.gap:
+            return "it keeps what is accepted again, and a snapshot of what it could not keep is not written yet"
+        return self._log.degraded
 
     def _degraded(self) -> dict[str, str]:
         return {part: reason for part, reason in self._parts().items() if reason is not None}
 
     def _log_changed(self, degraded: str | None) -> None:
-        if degraded is None and self._snapshots is not None:
-            self._snapshots.soon()  # covers what the log could not keep
+        if self._snapshots is not None:
+            self._snapshots.log_changed(degraded)
 
     async def adopt(self, outcome: Loaded | ConfigError) -> None:
         """Go on with what an edit means, or with what runs if it is not valid."""
@@ -272,6 +287,9 @@ class Service:
             Network(allow_private=configuration.network.allow_private),
             writer=_writer_of(configuration, self._observer),
         )
+
+    def _attempts_of(self, event_id: str) -> Sequence[AttemptRecord]:
+        return self.outbox.attempts(event_id)
 
     def _publish(self, event: AlertEvent) -> None:
         self.database.record(event)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from typing import Final
 
 from tocsin.engine.engine import Engine
 from tocsin.journal.log import Log
@@ -15,6 +16,9 @@ from tocsin.service.self_alerts.watch import SelfWatch
 from tocsin.telemetry import recovery as telemetry
 
 __all__ = ["Snapshots"]
+
+_RETRY_SECONDS: Final = 0.5
+"""Between two tries to cover what the log lacks."""
 
 
 class Snapshots:
@@ -47,17 +51,33 @@ class Snapshots:
         self._seconds = interval.total_seconds()
         self._position = -1
         self._wanted = asyncio.Event()
+        self._gaps = 0
+        """How often the log began or ended to lack records."""
+        self._covered = 0
+        """Up to which of these a snapshot covers it."""
+
+    @property
+    def gap(self) -> bool:
+        """Whether the log lacks records that no snapshot covers yet: a crash now would lose them."""
+        return self._gaps > self._covered
+
+    def log_changed(self, degraded: str | None) -> None:
+        """Note that the log degraded, or that it recovered: what it lacks is to be covered at once."""
+        self._gaps += 1
+        if degraded is None:
+            self.soon()
 
     def soon(self) -> None:
-        """Take one now: the log lacks something, or would be long to read again."""
+        """Take one now."""
         self._position = -1
         self._wanted.set()
 
     async def run(self) -> None:
         """Take snapshots until cancelled."""
         while True:
+            seconds = _RETRY_SECONDS if self.gap and self._log.degraded is None else self._seconds
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(min(seconds, self._seconds)):
                     await self._wanted.wait()
             self._wanted.clear()
             await self.take()
@@ -68,6 +88,7 @@ class Snapshots:
             return True
         # No await from here to the end of freezing: the state is the one after the last record.
         position = self._log.position
+        covered = self._gaps if self._log.degraded is None else 0
         begun = time.perf_counter()
         sections = snapshot_sections(self._engine, self._watch.freeze())
         telemetry.frozen(seconds=time.perf_counter() - begun)
@@ -77,5 +98,6 @@ class Snapshots:
         kept = await self._log.save(position, sections)
         if kept:
             self._position = position
+            self._covered = max(self._covered, covered)
         await asyncio.to_thread(memory.give_back)  # the copies were large, and are freed
         return kept
