@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "start": start.run,
     "steady": steady.run,
     "durability": durability.run,
+    "state": _module("state"),
     "reload": reload.run,
 }
 

@@ -37,6 +37,7 @@ from tocsin.telemetry import journal as events
 __all__ = ["FORMAT", "KEPT", "SnapshotFile", "Snapshots"]
 
 FORMAT: Final = 1
+_DAMAGED: Final = ".corrupt"
 KEPT: Final = 2
 """Good snapshots that stay; should the newest be damaged later, the one before it serves."""
 
@@ -65,6 +66,10 @@ class SnapshotFile:
         except (OSError, SnapshotError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             events.snapshot_refused(snapshot=self.path.name, reason=str(reason))
+            if isinstance(error, SnapshotError) and not isinstance(error, _OtherVersionError):
+                # Out of the way, else it would count as one of those that are kept to go on from.
+                with suppress(OSError):
+                    self.path.rename(self.path.with_suffix(_DAMAGED))
             raise SnapshotError(f"{self.path}: {reason}") from error
 
 
@@ -114,11 +119,11 @@ class Snapshots:
         return True
 
     def prune(self) -> list[int]:
-        """Remove all but the newest; return the positions of those that stay, the newest first."""
+        """Remove all but the newest, and damaged ones; return the positions of those that stay, the newest first."""
         listed = self.listed()
-        for old in listed[KEPT:]:
+        for path in (*(old.path for old in listed[KEPT:]), *self._directory.glob(f"snapshot-*{_DAMAGED}")):
             with suppress(OSError):
-                old.path.unlink()
+                path.unlink()
         return [file.position for file in listed[:KEPT]]
 
 
@@ -152,6 +157,10 @@ def _write_section(file: BinaryIO, name: bytes, state: State) -> None:
     file.write(_CRC.pack(crc))
 
 
+class _OtherVersionError(SnapshotError):
+    """It is whole, and another program's."""
+
+
 class _Reading:
     """A snapshot while it is read; no length is believed that the file can't hold."""
 
@@ -167,7 +176,7 @@ class _Reading:
         magic, stated, count = _HEAD.unpack(head)
         if magic != _MAGIC:
             if magic[:-1] == _MAGIC[:-1]:
-                raise SnapshotError(f"it has version {magic[-1]}, and this program reads {FORMAT}")
+                raise _OtherVersionError(f"it has version {magic[-1]}, and this program reads {FORMAT}")
             raise SnapshotError("it is none")
         self._check(zlib.crc32(head))
         if stated != position:
