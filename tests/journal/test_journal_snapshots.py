@@ -239,3 +239,18 @@ def test_a_disk_that_fails_at_the_end_leaves_the_snapshot_before(
     monkeypatch.undo()
     assert [file.position for file in snapshots] == [1]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_damaged_snapshot_is_not_one_of_the_two_that_stay(tmp_path: Path) -> None:
+    kept = Snapshots(tmp_path)
+    for position in (1, 2):
+        assert kept.write(position, {"part": lambda: {"a": 1}})
+    newest = kept.listed()[0]
+    data = bytearray(newest.path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    newest.path.write_bytes(data)
+    with pytest.raises(SnapshotError):
+        newest.read()
+    assert kept.write(3, {"part": lambda: {"a": 3}})
+    assert kept.prune() == [3, 1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"snapshot-{1:020}", f"snapshot-{3:020}"]
