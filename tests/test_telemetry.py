@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, forward, journal, security, self_alerts, storage
+from tocsin.telemetry import Reading, forward, journal, recovery, security, self_alerts, storage
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -79,6 +79,8 @@ def everything_happens() -> None:
     telemetry.memory_measured(resident=2, limit=1)
     telemetry.memory_measured(resident=0, limit=1)
     journal.measured(size=0)
+    recovery.frozen(seconds=0.02)
+    recovery.recovered(snapshot=None, records=0, seconds=0.1)
     security.request_refused(reason="unauthenticated")
     security.certificate_taken(listener="api", expires=4e9, again=True)
     security.certificate_refused(listener="api", problem="no PEM")
