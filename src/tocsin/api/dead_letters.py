@@ -1,6 +1,6 @@
 """`/api/v1/dead-letters`: notifications that were given up, and sending them after all."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import JSONResponse
@@ -10,11 +10,10 @@ from tocsin.api.authorization import Reader, requires
 from tocsin.api.paging import Cursor, Limit, cursor_of, position_of
 from tocsin.api.problems import problem
 from tocsin.errors import OverloadedError
-from tocsin.notify.message import rfc3339
 from tocsin.notify.outbox import Outbox
 from tocsin.security.roles import Principal, Role
 from tocsin.storage.database import Database
-from tocsin.storage.dead_letters import DeadLetter, dead_letters, parse_letter_id, project_of
+from tocsin.storage.dead_letters import dead_letters, parse_letter_id, project_of
 
 __all__ = ["dead_letters_router"]
 
@@ -43,7 +42,7 @@ def dead_letters_router(database: Database, outbox: Outbox) -> APIRouter:
         last = found[-1] if len(found) == limit else None
         return JSONResponse(
             {
-                "dead_letters": [_shown(one) for one in found],
+                "dead_letters": [one.document() for one in found],
                 "next_cursor": last and cursor_of(last.finished, last.event_id, last.contact_point),
             }
         )
@@ -72,22 +71,3 @@ def dead_letters_router(database: Database, outbox: Outbox) -> APIRouter:
         return JSONResponse({"id": letter_id, "status": "waiting"}, status_code=202)
 
     return router
-
-
-def _shown(letter: DeadLetter) -> dict[str, Any]:
-    return {
-        "id": letter.id,
-        "alert_id": letter.alert_id,
-        "event_id": letter.event_id,
-        "event": letter.transition,
-        "project": letter.project,
-        "rule": letter.rule,
-        "severity": letter.severity,
-        "contact_point": letter.contact_point,
-        "status": letter.status,
-        "attempts": letter.attempts,
-        "published_at": rfc3339(letter.published),
-        "finished_at": rfc3339(letter.finished),
-        "reason": letter.reason,
-        "sendable": letter.sendable,
-    }

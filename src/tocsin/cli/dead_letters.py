@@ -45,7 +45,7 @@ def dead_letters(
         if refused:
             raise typer.Exit(1)
     elif as_json:
-        typer.echo(orjson.dumps([_document(letter) for letter in letters], option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps([letter.document() for letter in letters], option=orjson.OPT_INDENT_2).decode())
     else:
         for letter in letters:
             typer.echo(_line(letter))
@@ -81,22 +81,3 @@ def _line(letter: DeadLetter) -> str:
     )
     # Names and answers come from outside: none of them begins a line of its own or moves the cursor.
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def _document(letter: DeadLetter) -> dict[str, object]:
-    return {
-        "id": letter.id,
-        "alert_id": letter.alert_id,
-        "event_id": letter.event_id,
-        "event": letter.transition,
-        "project": letter.project,
-        "rule": letter.rule,
-        "severity": letter.severity,
-        "contact_point": letter.contact_point,
-        "status": letter.status,
-        "attempts": letter.attempts,
-        "published_at": rfc3339(letter.published),
-        "finished_at": rfc3339(letter.finished),
-        "reason": letter.reason,
-        "sendable": letter.sendable,
-    }

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tocsin.notify.message import rfc3339
 from tocsin.storage.tables import DELIVERIES, clean
 
 __all__ = ["DeadLetter", "dead_letters", "parse_letter_id", "project_of"]
@@ -39,6 +40,25 @@ class DeadLetter:
     def id(self) -> str:
         """Its name in the API and on the command line."""
         return f"{self.event_id}:{self.contact_point}"
+
+    def document(self) -> dict[str, object]:
+        """Return what the API and `tocsin dead-letters --json` show of it; times in RFC 3339."""
+        return {
+            "id": self.id,
+            "alert_id": self.alert_id,
+            "event_id": self.event_id,
+            "event": self.transition,
+            "project": self.project,
+            "rule": self.rule,
+            "severity": self.severity,
+            "contact_point": self.contact_point,
+            "status": self.status,
+            "attempts": self.attempts,
+            "published_at": rfc3339(self.published),
+            "finished_at": rfc3339(self.finished),
+            "reason": self.reason,
+            "sendable": self.sendable,
+        }
 
 
 def parse_letter_id(letter_id: str) -> tuple[str, str]:
