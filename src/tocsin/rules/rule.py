@@ -6,7 +6,10 @@ from decimal import Decimal
 from enum import StrEnum
 
 from tocsin.model.batch import SpanClass
+from tocsin.rules.calendar import Calendar
 from tocsin.rules.filters import Filter
+from tocsin.rules.measures import Aggregate, Condition, Metric, NoData, Sampling, Scope
+from tocsin.rules.vector import Expression
 
 __all__ = [
     "Aggregate",
@@ -22,63 +25,6 @@ __all__ = [
 ]
 
 
-class Scope(StrEnum):
-    """What one sample of a rule is."""
-
-    SPAN = "span"
-    TRACE = "trace"
-
-
-class Metric(StrEnum):
-    """What is measured of a sample; units in the rule reference. ATTRIBUTE is any numeric one, by its key."""
-
-    COST = "cost"
-    LATENCY = "latency"
-    ERROR_RATE = "error_rate"
-    SUCCESS_RATE = "success_rate"
-    TOKENS = "tokens"
-    INPUT_TOKENS = "input_tokens"
-    OUTPUT_TOKENS = "output_tokens"
-    CACHED_TOKENS = "cached_tokens"
-    REASONING_TOKENS = "reasoning_tokens"
-    COUNT = "count"
-    COST_PER_TRACE = "cost_per_trace"
-    TIME_TO_FIRST_TOKEN = "time_to_first_token"  # noqa: S105  # a metric's name, no secret
-    JUDGE_SCORE = "judge_score"
-    RELEVANCE_SCORE = "relevance_score"
-    TOP_SCORE = "top_score"
-    RETRIEVED_COUNT = "retrieved_count"
-    UNPRICED_RATIO = "unpriced_ratio"
-    COST_MISMATCH = "cost_mismatch"
-    ATTRIBUTE = "attribute"
-
-
-class Aggregate(StrEnum):
-    """How samples of a window become one value. QUANTILE is written p50 … p99.9, its rank is `quantile`."""
-
-    SUM = "sum"
-    AVG = "avg"
-    MIN = "min"
-    MAX = "max"
-    COUNT = "count"
-    STDDEV = "stddev"
-    RATE = "rate"
-    LAST = "last"
-    QUANTILE = "quantile"
-
-
-class Condition(StrEnum):
-    """How a value is compared with the threshold; ABSENT: a known series had no sample for the window."""
-
-    GT = "gt"
-    GTE = "gte"
-    LT = "lt"
-    LTE = "lte"
-    EQ = "eq"
-    NE = "ne"
-    ABSENT = "absent"
-
-
 class Severity(StrEnum):
     """From least to most urgent."""
 
@@ -91,21 +37,6 @@ class Severity(StrEnum):
     def rank(self) -> int:
         """0 for low to 3 for critical."""
         return list(Severity).index(self)
-
-
-class NoData(StrEnum):
-    """What a window without samples means for an alert that was firing."""
-
-    OK = "ok"
-    ALERT = "alert"
-    KEEP = "keep"
-
-
-class Sampling(StrEnum):
-    """Whether head-sampled spans count for those that were not sent."""
-
-    ADJUST = "adjust"
-    IGNORE = "ignore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +101,13 @@ class Rule:
     labels: Mapping[str, str]
     actions: tuple[BlockAction, ...]
     version: str
-    """16 hex digits over everything above; changes when the rule does. Part of alert event ids."""
+    """16 hex digits over everything else; changes when the rule does. Part of alert event ids."""
+    expression: Expression | None = None
+    """What is compared, where metric is EXPRESSION; its labels are `group_by`."""
+    calendar: Calendar | None = None
+    """The window is everything since its present period began; `window_ns` is None then."""
+    shadow: bool = False
+    """Evaluated and recorded, never notified and never acted on."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -180,6 +117,8 @@ class Rule:
     @property
     def unit(self) -> str:
         """`USD`, `ms`, `ratio`, `tokens`, `samples` or nothing for attributes and scores; `/s` for rates."""
+        if self.expression is not None:
+            return self.expression.unit
         base = {
             Metric.COST: "USD",
             Metric.COST_PER_TRACE: "USD",
