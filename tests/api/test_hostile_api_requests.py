@@ -10,8 +10,9 @@ from api_harness import bearer, serving_trial, tokens_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.api import connection, edge
+from tocsin.api import edge
 from tocsin.api.clients import Clients, client_of
+from tocsin.api.connection import ApiProtocol
 from tocsin.api.headers import PAGE_POLICY
 from tocsin.api.origin import Hosts, is_forged, is_json
 from tocsin.security.endpoint import endpoint_of
@@ -185,7 +186,7 @@ async def test_a_flood_of_headers_is_ended(client: httpx2.AsyncClient) -> None:
 
 
 async def test_slow_headers_are_cut_off(client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "HEADER_SECONDS", 0.2)
+    monkeypatch.setattr(ApiProtocol, "header_seconds", 0.2)
     for begin in (b"", b"GET /healthz HTTP/1.1\r\nhost: loc"):
         reader, writer = await connected(client)
         writer.write(begin)
@@ -205,7 +206,7 @@ async def test_a_slow_body_is_cut_off(client: httpx2.AsyncClient, monkeypatch: p
 
 
 async def test_one_connection_too_many_is_told_so(client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(ApiProtocol, "max_connections", 3)
     open_ones = [await connected(client) for _ in range(3)]
     reader, last = await connected(client)
     async with asyncio.timeout(5):
