@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import MINUTE, SECOND, Span, batch_of, histories, rule_of, rules, splits
 
+from tocsin.alerts.event import Transition
 from tocsin.engine import Engine
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
 
@@ -73,7 +74,7 @@ def test_any_order_and_any_requests_fire_the_same_rules(data: st.DataObject, spa
 
 
 @settings(max_examples=80, deadline=None)
-@given(data=st.data(), spans=histories(), rule=rules())
+@given(data=st.data(), spans=st.one_of(histories(), histories(spread=8 * SECOND, grid=SECOND // 10)), rule=rules())
 def test_other_requests_and_ticks_give_the_same_event_ids(data: st.DataObject, spans: list[Span], rule: Rule) -> None:
     first, second = (data.draw(deliveries(spans)) for _ in range(2))
     ids = [
@@ -117,6 +118,81 @@ def test_events_of_one_request_belong_to_their_own_episodes() -> None:
         (event.id, event.alert_id, event.started_at) for event in singly
     ]
     assert len({event.alert_id for event in once}) == 2
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "condition", "costs"),
+    [
+        (Aggregate.AVG, Condition.GT, [10, 0]),
+        (Aggregate.AVG, Condition.LT, [0, 20]),
+        (Aggregate.SUM, Condition.LT, [1, 9]),
+        (Aggregate.COUNT, Condition.LT, [1, 1, 1, 1, 1, 1]),
+        (Aggregate.MIN, Condition.GT, [10, 0]),
+        (Aggregate.MAX, Condition.LT, [0, 10]),
+        (Aggregate.LAST, Condition.GT, [0, 10, 0]),
+        (Aggregate.QUANTILE, Condition.GT, [10, 10, 0, 0]),
+        (Aggregate.QUANTILE, Condition.LT, [0, 10, 10]),
+        (Aggregate.STDDEV, Condition.LT, [1, 1, 90]),
+        (Aggregate.AVG, Condition.EQ, [5, 0]),
+    ],
+)
+def test_what_held_between_two_spans_of_a_request_fires_and_resolves(
+    aggregate: Aggregate, condition: Condition, costs: list[int]
+) -> None:
+    quantile = 0.5 if aggregate is Aggregate.QUANTILE else None
+    rule = rule_of(aggregate=aggregate, quantile=quantile, condition=condition, threshold=5)
+    spans = [Span(at(i / 10), span=i + 1, cost_nano=cost * 10**9) for i, cost in enumerate(costs)]
+    once, singly = _played(rule, [spans]), _played(rule, [[span] for span in spans])
+    assert [kind for _, _, kind, *_ in once] == ["firing", "resolved"]
+    assert once == singly
+
+
+@pytest.mark.parametrize(("aggregate", "condition"), [(Aggregate.MAX, Condition.GT), (Aggregate.MIN, Condition.LT)])
+def test_an_extreme_from_before_a_request_still_holds_after_each_of_its_spans(
+    aggregate: Aggregate, condition: Condition
+) -> None:
+    rule = rule_of(aggregate=aggregate, condition=condition, threshold=5, cooldown_ns=0)
+    costs = [10, 1, 2] if aggregate is Aggregate.MAX else [1, 10, 9]
+    spans = [Span(at(i / 10), span=i + 1, cost_nano=cost * 10**9) for i, cost in enumerate(costs)]
+    once, singly = _played(rule, [spans[:1], spans[1:]]), _played(rule, [[span] for span in spans])
+    assert [kind for _, _, kind, *_ in once] == ["firing"]
+    assert once == singly
+
+
+def test_episodes_of_one_request_each_keep_their_id_their_beginning_and_their_peak() -> None:
+    rule = rule_of(aggregate=Aggregate.LAST, threshold=5, cooldown_ns=0)
+    spans = [Span(at(i / 10), span=i + 1, cost_nano=cost * 10**9) for i, cost in enumerate([7, 8, 0, 6, 0, 9])]
+    once, singly = _played(rule, [spans]), _played(rule, [[span] for span in spans])
+    assert len({episode for _, episode, *_ in once}) == 3
+    assert once == singly
+
+
+def test_a_percentile_is_followed_through_a_request_of_any_size() -> None:
+    rule = rule_of(aggregate=Aggregate.QUANTILE, quantile=0.5, condition=Condition.LT, threshold=5)
+    spans = [Span(at(i / 1000), span=i + 1, cost_nano=(10 if i % 2 or i > 2 else 1) * 10**9) for i in range(1500)]
+    once = _played(rule, [spans])
+    assert [kind for _, _, kind, *_ in once] == ["firing", "resolved"]
+    assert once == _played(rule, [spans[:3], spans[3:]])
+
+
+def test_a_late_span_is_counted_though_newer_spans_came_with_it() -> None:
+    rule = rule_of(metric=Metric.COUNT, condition=Condition.GTE, threshold=2, window_ns=60 * SECOND)
+    early = Span(at(100), span=1)
+    late, fresh = Span(at(41), span=2), Span(at(103), span=3)
+    assert _played(rule, [[early], [late, fresh]]) == _played(rule, [[early], [late], [fresh]])
+
+
+def _played(rule: Rule, requests: Sequence[Sequence[Span]]) -> list[tuple[object, ...]]:
+    """Return what makes an event, of each: ids, transition, times and values."""
+    calls: list[Call] = []
+    for request in requests:
+        now = max(span.time for span in request)
+        calls.append(Call(max(now, calls[-1].now) if calls else now, tuple(request)))
+    return [
+        (event.id, event.alert_id, event.transition.value, event.started_at, event.fired_at, event.peak)
+        for event in play([rule], [*calls, Call(HORIZON)])
+        if event.transition is not Transition.REMINDER
+    ]
 
 
 def test_a_request_that_is_longer_than_the_window_loses_no_span() -> None:

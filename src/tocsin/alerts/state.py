@@ -8,6 +8,7 @@ A hit fires the alert, further ones are counted, and it resolves once a whole co
 passed without one.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -21,7 +22,7 @@ from tocsin.model.sections import Section
 from tocsin.model.state import Frozen, State
 from tocsin.rules.rule import Condition, Level, Rule
 
-__all__ = ["Alert", "AlertState", "Change", "due", "elapse", "freeze", "observe", "thaw", "worse"]
+__all__ = ["Alert", "AlertState", "Change", "abandon", "due", "elapse", "freeze", "observe", "thaw", "worse"]
 
 _INTEGERS = ("level", "started_at", "fired_at", "ceased_at", "last_hit", "notified_at", "suppressed")
 _OPTIONAL = ("ceased_at", "notified_at")
@@ -66,7 +67,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A transition, and whom to tell of it."""
+    """A transition, whom to tell of it, and its episode as it was then: one evaluation may end it and begin another."""
 
     transition: Transition
     at: int
@@ -74,6 +75,9 @@ class Change:
     value: float
     notify: tuple[str, ...]
     suppressed: int
+    started_at: int
+    fired_at: int
+    peak: float
     escalated_from: int | None = None
 
 
@@ -194,6 +198,11 @@ def elapse(alert: Alert, now: int, value: float) -> list[Change]:
     return changes
 
 
+def abandon(alert: Alert, now: int) -> list[Change]:
+    """Return the end of an alert whose rule was removed at event time `now`; it is not to be used any more."""
+    return _resolve(alert, math.nan, now) if alert.state is AlertState.FIRING else []
+
+
 def due(alert: Alert) -> int | None:
     """Return the next event time at which time alone changes the state; None where nothing will."""
     if alert.state is AlertState.PENDING:
@@ -265,7 +274,7 @@ def _cease(alert: Alert, now: int) -> None:
 
 def _resolve(alert: Alert, value: float, at: int) -> list[Change]:
     told = alert.told if alert.notified and alert.rule.notify_resolved else ()
-    change = Change(Transition.RESOLVED, at, alert.level, value, told, alert.suppressed)
+    change = _changed(alert, Transition.RESOLVED, at, value, told)
     alert.state = AlertState.INACTIVE
     alert.ceased_at = None
     return [change]
@@ -282,8 +291,30 @@ def _change(
 ) -> Change:
     level: Level = alert.rule.levels[alert.level]
     tell = tell and bool(level.notify)
-    change = Change(transition, at, alert.level, value, level.notify if tell else (), alert.suppressed, escalated_from)
+    change = _changed(alert, transition, at, value, level.notify if tell else (), escalated_from)
     if tell:
         alert.notified_at, alert.notified, alert.suppressed = at, True, 0
         alert.told = tuple(dict.fromkeys(alert.told + level.notify))
     return change
+
+
+def _changed(
+    alert: Alert,
+    transition: Transition,
+    at: int,
+    value: float,
+    notify: tuple[str, ...],
+    escalated_from: int | None = None,
+) -> Change:
+    return Change(
+        transition,
+        at,
+        alert.level,
+        value,
+        notify,
+        alert.suppressed,
+        alert.started_at,
+        alert.fired_at,
+        alert.peak,
+        escalated_from,
+    )

@@ -132,7 +132,7 @@ class Engine:
         while begin < len(batch):
             due = self._next_due()
             # What these samples make due themselves comes after the reach at the soonest.
-            until = max(self._time, int(batch.end[begin])) + self._reach
+            until = max(self._time + 1, int(batch.end[begin]) + self._reach)
             if due is not None:
                 until = min(until, max(due, self._time + 1))
             end = len(batch) if batch.end[-1] < until else int(np.searchsorted(batch.end, until, side="left"))

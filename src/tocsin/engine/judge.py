@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tocsin.alerts.event import AlertEvent, Evidence, Transition
 from tocsin.alerts.identity import alert_id, event_id
-from tocsin.alerts.state import Alert, AlertState, Change, elapse
+from tocsin.alerts.state import Alert, Change, abandon, elapse
+from tocsin.engine.course import Together
 from tocsin.engine.evidence import DRIVERS, Ring
 from tocsin.engine.leaf import Leaf, Window
 from tocsin.engine.view import label_of
@@ -19,15 +20,12 @@ from tocsin.model.batch import SpanBatch
 from tocsin.model.sections import Section
 from tocsin.model.state import Frozen, State
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
-from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
 from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
 __all__ = ["Judge", "Occasion", "Span"]
 
 _SUMMED = frozenset({Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE})
-_MAX_REPLAYED = 512
-"""Samples of one group in one batch whose percentile is followed one by one; of more the last ones."""
 
 
 class Occasion:
@@ -157,12 +155,13 @@ class Judge:
             rows, samples = rows[~late], samples.part(~late)
             if not len(samples):
                 return []
+        together = Together(leaf, window, leaf.watches, samples)
         window.add(samples)
         leaf.log.append(samples.slots, samples.times, samples.values, occasion.places(rows))
         events: list[AlertEvent] = []
         for watch in leaf.watches:
             watch.count(watch.samples, samples.slots)
-            events += self._judged(leaf, window, watch, samples, rows, occasion)
+            events += self._judged(leaf, window, watch, samples, together, rows, occasion)
         return events
 
     def _judged(
@@ -171,14 +170,20 @@ class Judge:
         window: Window,
         watch: Watch,
         samples: Samples,
+        together: Together,
         rows: NDArray[np.intp],
         occasion: Occasion,
     ) -> list[AlertEvent]:
         slots = self._suspects(leaf, window, watch, samples.slots)
+        doubtful = together.doubtful(watch, samples)
+        if len(doubtful):
+            slots = np.union1d(slots, doubtful)
         events: list[AlertEvent] = []
         for slot in slots.tolist():
             own = watch.part_of(samples, slot)
-            values, counts, own = self._course(leaf, window, watch, slot, samples, own)
+            values, counts = together.course(watch, slot, samples, own)
+            if not watch.active[slot] and not watch.held(slot, values, counts):
+                continue
             # A late sample is judged when it arrives: event time never runs back.
             times = np.maximum(samples.times[own], self.since)
             for change, row in watch.step(slot, values, counts, times, hits=True):
@@ -204,34 +209,6 @@ class Judge:
         if watch.alerts:
             breached = breached | watch.active[slots]
         return np.unique(slots[breached]) if breached.any() else slots[:0]
-
-    @staticmethod
-    def _course(
-        leaf: Leaf, window: Window, watch: Watch, slot: int, samples: Samples, own: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.intp]]:
-        """Return value and count after each of a slot's samples, and the samples' positions.
-
-        It is what each would have led to alone, so that an alert is the same however spans were batched.
-        """
-        if len(own) == 1:
-            slots = np.array([slot])
-            return leaf.values(watch, window, slots), window.samples(slots), own
-        if isinstance(window, Sketches):
-            own = own[-_MAX_REPLAYED:]
-        every = np.arange(len(own))
-        match window:
-            case Extremes() | LastValues():
-                counts = window.samples(np.array([slot])) - every[::-1]
-                if isinstance(window, LastValues):
-                    return samples.values[own] / leaf.scale, counts, own
-                ends = leaf.values(watch, window, np.array([slot]))
-                run = (np.maximum if window.largest else np.minimum).accumulate(samples.values[own] / leaf.scale)
-                # Without knowing what was before, the run is right from the sample on that made the present extreme.
-                values = np.where(run == ends, ends, run)
-                return values, counts, own
-            case _:
-                past = window.after_each(slot, samples.part(own))
-                return leaf.values(watch, past, every), past.samples(every), own
 
     def _hits(self, leaf: Leaf, samples: Samples, rows: NDArray[np.intp], occasion: Occasion) -> list[AlertEvent]:
         events: list[AlertEvent] = []
@@ -306,11 +283,7 @@ class Judge:
 
     def abandoned(self, leaf: Leaf, watch: Watch, slot: int, alert: Alert, now: int) -> list[AlertEvent]:
         """Return the end of an alert whose rule was removed."""
-        if alert.state is not AlertState.FIRING:
-            return []
-        told = alert.told if alert.notified and alert.rule.notify_resolved else ()
-        change = Change(Transition.RESOLVED, now, alert.level, float("nan"), told, alert.suppressed)
-        return [self._event(leaf, watch, slot, alert, change, 0, None)]
+        return [self._event(leaf, watch, slot, alert, change, 0, None) for change in abandon(alert, now)]
 
     # Events
 
@@ -328,7 +301,7 @@ class Judge:
         group = _group_of(rule, watch, slot)
         alert.group = group
         level = rule.levels[change.level]
-        episode = alert_id(rule, group, alert.started_at)
+        episode = alert_id(rule, group, change.started_at)
         return AlertEvent(
             id=event_id(episode, change.transition, change.at, change.level),
             alert_id=episode,
@@ -340,10 +313,10 @@ class Judge:
             escalated_from=None if change.escalated_from is None else rule.levels[change.escalated_from].severity,
             notify=change.notify,
             evidence=self._evidence(leaf, rule, slot, alert, change, count),
-            peak=alert.peak,
+            peak=change.peak,
             suppressed=change.suppressed,
-            started_at=alert.started_at,
-            fired_at=alert.fired_at,
+            started_at=change.started_at,
+            fired_at=change.fired_at,
             resolved_at=change.at if change.transition is Transition.RESOLVED else None,
             detected_at=self.wall,
             event_to_arrival_ns=None if cause is None else cause.arrival - cause.end,
@@ -353,7 +326,7 @@ class Judge:
     def _evidence(self, leaf: Leaf, rule: Rule, slot: int, alert: Alert, change: Change, count: int) -> Evidence:
         window = leaf.window
         begin = change.at if rule.window_ns is None else change.at - rule.window_ns
-        after = begin if window is not None else alert.started_at - 1
+        after = begin if window is not None else change.started_at - 1
         found = leaf.log.of(slot, after, max(change.at, after + 1), self.ring)
         summed = rule.aggregate in _SUMMED or rule.metric in (Metric.ERROR_RATE, Metric.UNPRICED_RATIO)
         summed &= window is not None

@@ -132,6 +132,22 @@ class Watch:
             return np.ones(len(slots), np.bool_)
         return bounds >= self._lines[self.rule_indexes(slots)]
 
+    def held(self, slot: int, values: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
+        """Return whether the least severe condition held at any of [n] values of a slot with so many samples."""
+        index = self.rule_of(slot)
+        if self.condition is Condition.ABSENT:
+            return index >= 0 and bool((counts == 0).any())
+        holds = self.compare(values, self._lines[index])
+        return bool((holds & (counts >= self._minima[index])).any())
+
+    def may_hold(self, slots: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return [n] whether a value from `low` to `high` could hold the least severe condition of the slot's rule."""
+        indexes = self.rule_indexes(slots)
+        has_rule = np.ones(len(slots), np.bool_) if isinstance(indexes, int) else indexes >= 0
+        if self.condition in (Condition.GT, Condition.GTE):
+            return has_rule & (high >= self._lines[indexes])
+        return has_rule & (low <= self._lines[indexes]) if self.condition in (Condition.LT, Condition.LTE) else has_rule
+
     def rule_of(self, slot: int) -> int:
         """Return the index of the rule for a slot, -1 where there is none."""
         index = self.rule_indexes(np.array([slot]))

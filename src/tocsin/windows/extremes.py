@@ -121,6 +121,11 @@ class Extremes:
         """Return [n] extremes in raw units; NaN where there are no samples."""
         return np.where(self._count[slots] > 0, self._extreme[slots], np.nan)
 
+    def followed(self, before: float, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return [n] the extreme after each of a slot's next values; `before` is what it was, NaN without samples."""
+        run: NDArray[np.float64] = self._merge.accumulate(values)
+        return run if np.isnan(before) else self._merge(run, before)
+
 
 class LastValues:
     """The value with the greatest event time per group; of equal times the one that arrived last."""
@@ -201,6 +206,10 @@ class LastValues:
     def last(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] last values in raw units; NaN where there are no samples."""
         return self._value[slots]
+
+    def times(self, slots: Array) -> NDArray[np.int64]:
+        """Return [n] event times of the last values; 0 where there are no samples."""
+        return self._time[slots]
 
 
 def _sums_by(place: NDArray[np.intp], numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:
