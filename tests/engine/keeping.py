@@ -71,7 +71,11 @@ def restarted(
 
 _LEFT_OUT = {
     ("Engine", "_moved_at"): "what `thaw` sets",
-    ("Ancestry", "_texts_known"): "one string for equal ones",
+    ("Ancestry", "_texts"): "which number a text has does not matter; the columns are compared by texts",
+    ("Lineage", "texts"): "as above",
+    ("Traces", "known_texts"): "as above",
+    ("TraceLabels", "texts"): "as above",
+    ("Traces", "_leaving"): "whose facts are still there, and not asked for any more",
     ("Watch", "_rule_at"): "found again when it is asked for",
     ("Panes", "_turn"): "spreads work",
     ("NativeIndex", "_table"): "compared by its keys",
@@ -171,7 +175,7 @@ def _meant(kind: str, name: str, owner: Any, value: Any) -> Any:  # noqa: ANN401
             return value[: owner._index.rows]
         case ("Sketches", "_counters") | ("Groups", "_slots"):
             return dict(sorted(value.items()))
-        case "Traces", "_failures":
+        case "Failures", "_held":
             return {slot: held for slot, held in value.items() if held}
         case "_GoodCalls", "_end":
             return value[: owner._new.rows]
@@ -179,8 +183,17 @@ def _meant(kind: str, name: str, owner: Any, value: Any) -> Any:  # noqa: ANN401
             return value[: owner._old.rows]
         case "Lineage", "_parent" | "_class":
             return value[: owner._split + owner._new.rows]
-        case "Lineage", "_texts":
-            return {label: column[: owner._split + owner._new.rows] for label, column in value.items()}
+        case "Lineage", "_codes":
+            rows = owner._split + owner._new.rows
+            return {label: owner.texts.objects(column[:rows]).tolist() for label, column in value.items()}
+        case "TraceLabels", "_first":
+            rows = {label: int(column.nonzero()[0].max(initial=-1)) + 1 for label, column in value.items()}
+            return {label: owner.texts.objects(column[: rows[label]]).tolist() for label, column in value.items()}
+        case "TraceLabels", "_further":
+            return {
+                label: {slot: [owner.texts.text(code) for code in codes] for slot, codes in sorted(held.items())}
+                for label, held in value.items()
+            }
         case "_Responses", "_start" | "_end" | "_output" | "_usage" | "_scope":
             return value[: owner._index.rows]
         case "_Responses", "_recent":
@@ -195,14 +208,10 @@ def _meant(kind: str, name: str, owner: Any, value: Any) -> Any:  # noqa: ANN401
             oldest = max(0, owner.written - owner._size)
             places = np.arange(oldest, owner.written)
             return [owner.traces(places), *(owner.texts(places, label)[0] for label in DRIVERS)] if len(places) else []
-        case "Traces", "_columns":
-            # Of a trace that is complete nobody asks more than its id and its labels.
-            done = ~value["open"]
-            lasting = ("hi", "lo", "open", "held")
-            return {
-                column: each if column in lasting or each.dtype == object else np.where(done, 0, each)
-                for column, each in value.items()
-            }
+        case "Traces", "_facts":
+            # Of a trace that is complete nobody asks more than its labels.
+            live = owner._is_open.nonzero()[0]
+            return {name: value.column(name)[live] for name in value._columns}
         case "Panes", "_loose":
             return value & set(owner.chunks)
         case _:

@@ -57,12 +57,22 @@ def keys_of(places: Sequence[int]) -> NDArray[np.uint64]:
     return np.where(np.array(places, np.int64) < 0, np.uint64(0), mixed)
 
 
+def codes_of(lineage: Lineage, texts: Sequence[str | None]) -> NDArray[np.int32]:
+    named = [text for text in texts if text is not None]
+    codes = dict(zip(named, lineage.texts.codes(named).tolist(), strict=False))
+    return np.array([0 if text is None else codes[text] for text in texts], np.int32)
+
+
+def inherited(lineage: Lineage, keys: NDArray[np.uint64], label: str) -> tuple[list[str | None], NDArray[np.bool_]]:
+    codes, whole = lineage.inherited(keys, label)
+    return lineage.texts.objects(codes).tolist(), whole
+
+
 def feed(lineage: Lineage, batch: Sequence[Node], now: int = NOW) -> list[Node]:
     """Add spans and return those that repeat a call."""
     keys, parents = keys_of([node.place for node in batch]), keys_of([node.parent for node in batch])
     classes = np.array([node.span_class for node in batch], np.uint8)
-    texts = np.array([node.text for node in batch], object)
-    lineage.add(keys, parents, classes, {"agent": texts}, now)
+    lineage.add(keys, parents, classes, {"agent": codes_of(lineage, [node.text for node in batch])}, now)
     repeated = lineage.repeated_calls(keys, parents, classes)
     return [node for node, is_repeated in zip(batch, repeated.tolist(), strict=True) if is_repeated]
 
@@ -99,7 +109,7 @@ def test_a_label_is_that_of_the_nearest_ancestor_whatever_the_order_of_arrival(
     lineage = Lineage(["agent"])
     for batch in cut(arrived, sizes):
         feed(lineage, batch)
-    texts, whole = lineage.inherited(keys_of([node.parent for node in nodes]), "agent")
+    texts, whole = inherited(lineage, keys_of([node.parent for node in nodes]), "agent")
     for node, text, is_whole in zip(nodes, texts, whole.tolist(), strict=True):
         wanted, gap = None, False
         for each in ancestors(nodes, node):
@@ -196,7 +206,7 @@ def test_spans_are_known_for_a_minute_at_least_and_two_at_most(nodes: list[Node]
     feed(lineage, [stranger], NOW + MINUTE)
     every = keys_of([node.place for node in nodes])
     assert (lineage._find(every) >= 0).all()
-    texts, whole = lineage.inherited(keys_of([node.parent for node in nodes]), "agent")
+    texts, whole = inherited(lineage, keys_of([node.parent for node in nodes]), "agent")
     for node, text in zip(nodes, texts, strict=True):
         assert text == next((each.text for each in ancestors(nodes, node) if each.text is not None), None)
     feed(lineage, [Node(101, -1, SpanClass.OTHER, None)], NOW + 3 * MINUTE)
@@ -210,8 +220,8 @@ def test_a_span_that_is_its_own_parent_ends_the_search() -> None:
     lineage = Lineage(["agent"])
     loop = [Node(0, 1, SpanClass.LLM, None), Node(1, 0, SpanClass.LLM, None), Node(2, 2, SpanClass.CHAIN, None)]
     feed(lineage, loop)
-    texts, whole = lineage.inherited(keys_of([0, 1, 2]), "agent")
-    assert texts.tolist() == [None, None, None]
+    texts, whole = inherited(lineage, keys_of([0, 1, 2]), "agent")
+    assert texts == [None, None, None]
     assert not whole.any()
 
 
@@ -220,10 +230,10 @@ def test_a_label_that_is_followed_later_is_unknown_of_earlier_spans() -> None:
     feed(lineage, [Node(0, -1, SpanClass.AGENT, "a")])
     lineage.extend(["tenant"])
     keys = keys_of([1])
-    one = np.array(["x"], object)
+    one = codes_of(lineage, ["x"])
     lineage.add(keys, keys_of([0]), np.array([SpanClass.CHAIN], np.uint8), {"agent": one, "tenant": one}, NOW)
-    assert lineage.inherited(keys_of([1, 0]), "tenant")[0].tolist() == ["x", None]
-    assert lineage.inherited(keys_of([0]), "agent")[0].tolist() == ["a"]
+    assert inherited(lineage, keys_of([1, 0]), "tenant")[0] == ["x", None]
+    assert inherited(lineage, keys_of([0]), "agent")[0] == ["a"]
 
 
 def test_there_is_room_for_many_spans_of_one_minute() -> None:
@@ -231,5 +241,5 @@ def test_there_is_room_for_many_spans_of_one_minute() -> None:
     nodes = [Node(place, place - 1 if place % 7 else -1, SpanClass.CHAIN, str(place)) for place in range(5000)]
     for batch in cut(nodes, [700]):
         feed(lineage, batch)
-    texts, _ = lineage.inherited(keys_of([node.place for node in nodes]), "agent")
-    assert texts.tolist() == [node.text for node in nodes]
+    texts, _ = inherited(lineage, keys_of([node.place for node in nodes]), "agent")
+    assert texts == [node.text for node in nodes]

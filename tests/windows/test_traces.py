@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tocsin.windows import traces as module
+from tocsin.windows import failures as module
 from tocsin.windows.index import mix
 from tocsin.windows.traces import GRID_NS, SUMS, Contribution, Traces, TraceTimes
 
@@ -54,12 +54,18 @@ def ids(numbers: Sequence[int]) -> tuple[NDArray[np.uint64], NDArray[np.uint64],
     return mix(hi, lo), hi, lo
 
 
+def codes_of(traces: Traces, texts: Sequence[str | None]) -> NDArray[np.int32]:
+    named = [text for text in texts if text is not None]
+    codes = dict(zip(named, traces.known_texts.codes(named).tolist(), strict=False))
+    return np.array([0 if text is None else codes[text] for text in texts], np.int32)
+
+
 def feed(traces: Traces, batch: Sequence[Seen], now: int) -> Slots:
     """Add spans as the engine does and return their traces' slots."""
     slots = traces.slots(*ids([span.trace for span in batch]), now)
-    texts = np.array([span.text for span in batch], object)
+    texts = [span.text for span in batch]
     for label in traces.labels:
-        traces.learn(slots, label, texts)
+        traces.learn(slots, label, codes_of(traces, texts))
     traces.add_numbers(slots, {"score": np.array([span.number for span in batch])})
     parents = mix(
         np.array([span.trace for span in batch], np.uint64), np.array([span.parent for span in batch], np.uint64)
@@ -112,7 +118,8 @@ def test_a_trace_is_what_its_spans_add_up_to(batches: list[list[Seen]]) -> None:
         assert traces.failed(place).tolist() == [is_failed(own)]
         texts = tuple(dict.fromkeys(span.text for span in own if span.text is not None))
         assert traces.texts(slot, "tenant") == texts
-        assert traces.known(place, "tenant").tolist() == [texts[0] if texts else None]
+        first = traces.known_texts.objects(traces.known(place, "tenant"))
+        assert first.tolist() == [texts[0] if texts else None]
         assert traces.trace_id(slot) == f"{0xABC:016x}{trace:016x}"
         numbers = [span.number for span in own if not np.isnan(span.number)]
         folds: dict[str, Callable[[list[float]], float]] = {

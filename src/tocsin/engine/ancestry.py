@@ -7,7 +7,6 @@ first agent heard of need not be the one above.
 """
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +20,7 @@ from tocsin.model.sections import Section
 from tocsin.model.state import Frozen, State
 from tocsin.windows.index import KeyIndex, Secret, keys_of_texts, mix, thawed_index
 from tocsin.windows.lineage import Lineage
+from tocsin.windows.texts import Texts
 from tocsin.windows.traces import SUMS, Contribution, Traces, TraceTimes
 
 __all__ = ["Ancestry", "Keys", "keys_of"]
@@ -28,7 +28,6 @@ __all__ = ["Ancestry", "Keys", "keys_of"]
 _OF_A_BRANCH = frozenset({"agent", "prompt_version", "data_source"})
 _RESPONSES = 1 << 18
 _RECENT = 1 << 14
-_TEXTS = 1 << 16
 _KEPT = {"_start": np.int64, "_end": np.int64, "_output": np.int64, "_usage": np.bool_, "_scope": np.uint32}
 """The columns of _Responses."""
 
@@ -60,12 +59,12 @@ class Ancestry:
     def __init__(self, labels: tuple[str, ...], times: TraceTimes, limit: int, secret: Secret) -> None:
         self._secret = secret
         self.labels = labels
-        self.traces = Traces(labels, times, limit)
-        self.lineage = Lineage(labels)
+        self._texts = Texts()
+        self.traces = Traces(labels, times, limit, self._texts)
+        self.lineage = Lineage(labels, self._texts)
         self._silent = _Silent()
         self._responses = _Responses(secret)
         self._twins = Twins()
-        self._texts_known = _Texts()
         self.sums_wanted = True
         """Whether any rule is over traces; without one only their roots matter, for when they are complete."""
 
@@ -87,7 +86,7 @@ class Ancestry:
 
     def thaw(self, sections: Section) -> None:
         """Take the state; the labels are the same, and the secret is the one of the state's keys."""
-        self.traces.thaw(sections.part("traces"), self._secret)
+        self.traces.thaw(sections.part("traces"))
         self.lineage.thaw(sections.part("lineage"))
         calls = sections.part("calls")
         self._silent.thaw(calls.part("silent"))
@@ -97,17 +96,19 @@ class Ancestry:
     def add(self, batch: SpanBatch, keys: Keys, now: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
         """Learn from spans; return [n] their traces' slots and [n] which repeat a call that another span stands for."""
         slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, now)
-        texts = {label: _objects(batch.labels[label], self._texts_known) for label in self.labels}
+        if self._texts.is_crowded:
+            self._texts.sweep(self._mark_texts)
+        codes = {label: self._texts.codes((text := batch.labels[label]).values)[text.code] for label in self.labels}
         is_span = batch.span_class != SpanClass.EVALUATION
         every = bool(is_span.all())
         for label in self.labels:
-            self.traces.learn(slots, label, texts[label])
+            self.traces.learn(slots, label, codes[label])
         rows = np.arange(len(batch)) if every else np.flatnonzero(is_span)
         repeated = np.zeros(len(batch), np.bool_)
         if len(rows):
             own = keys if every else keys.part(rows)
             classes = batch.span_class[rows]
-            held = texts if every else {label: column[rows] for label, column in texts.items()}
+            held = codes if every else {label: column[rows] for label, column in codes.items()}
             self.lineage.add(own.span, own.parent, classes, held, now)
             repeated[rows] = self.lineage.repeated_calls(own.span, own.parent, classes)
         calls = model_calls(batch)
@@ -163,10 +164,10 @@ class Ancestry:
             rows = np.flatnonzero(column.code < 0)
             if not len(rows):
                 continue
-            texts = self._texts(keys.parent[rows], slots[rows], label)
-            found = texts != None  # noqa: E711  # elementwise
+            codes = self._known(keys.parent[rows], slots[rows], label)
+            found = codes > 0
             if found.any():
-                labels[label] = _filled(column, rows[found], texts[found])
+                labels[label] = _filled(column, rows[found], self._texts.objects(codes[found]))
             if not found.all():
                 if missing is None:
                     missing = np.zeros(len(batch), np.uint64)
@@ -175,42 +176,17 @@ class Ancestry:
             batch = batch.with_labels(labels)
         return batch, missing
 
-    def _texts(self, parents: NDArray[np.uint64], slots: NDArray[np.int32], label: str) -> NDArray[np.object_]:
-        texts, whole = self.lineage.inherited(parents, label)
-        open_questions = texts == None  # noqa: E711  # elementwise
+    def _known(self, parents: NDArray[np.uint64], slots: NDArray[np.int32], label: str) -> NDArray[np.int32]:
+        codes, whole = self.lineage.inherited(parents, label)
+        open_questions = codes == 0
         if label in _OF_A_BRANCH:
             open_questions &= whole
-        texts[open_questions] = self.traces.known(slots[open_questions], label)
-        return texts
+        codes[open_questions] = self.traces.known(slots[open_questions], label)
+        return codes
 
-
-def _objects(text: TextColumn, known: "_Texts") -> NDArray[np.object_]:
-    table = np.empty(len(text.values) + 1, object)
-    table[:-1] = known.shared(text.values)
-    table[-1] = None
-    return table[text.code]
-
-
-class _Texts:
-    """One string for equal ones: a decoder makes new ones for every batch, and traces and lineages keep them.
-
-    Without it a hundred thousand spans of one conversation would hold as many copies of its name. The strings of two
-    generations are known; of one that is forgotten and comes again there are two for a while.
-    """
-
-    def __init__(self) -> None:
-        self._new: dict[str, str] = {}
-        self._old: dict[str, str] = {}
-
-    def shared(self, values: Sequence[str]) -> list[str]:
-        """Return the strings that stand for these."""
-        if len(self._new) + len(values) > _TEXTS:
-            self._old, self._new = self._new, {}
-        new, old = self._new, self._old
-        if not old:
-            known = new.setdefault
-            return [known(value, value) for value in values]
-        return [new.get(value) or new.setdefault(value, old.get(value, value)) for value in values]
+    def _mark_texts(self, used: NDArray[np.bool_]) -> None:
+        self.lineage.mark_texts(used)
+        self.traces.mark_texts(used)
 
 
 def _filled(column: TextColumn, rows: NDArray[np.intp], texts: NDArray[np.object_]) -> TextColumn:

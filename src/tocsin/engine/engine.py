@@ -47,7 +47,7 @@ _SWEEP_NS = 1_000_000_000
 class Engine:
     """Windows, traces and alert state for some rules."""
 
-    FORMAT: Final = 1
+    FORMAT: Final = 2
     """Version of the state that `freeze` gives; `thaw` takes no other."""
 
     def __init__(

@@ -88,3 +88,13 @@ class Agenda:
         parts = np.split(slots, ends[:-1]) if times else []
         self._notes = {at: [part.copy()] for at, part in zip(times, parts, strict=True)}
         self._times = sorted(self._notes)  # which is a heap
+
+    def overdue(self, slots: NDArray[np.int64], times: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return [n] which slots are not to be looked at by their own time; costs as much as all notes are long."""
+        earliest = np.full(int(slots.max(initial=-1)) + 1, np.iinfo(np.int64).max)
+        for at, notes in self._notes.items():
+            for noted in notes:
+                here = noted[noted < len(earliest)]
+                earliest[here] = np.minimum(earliest[here], at)
+        missed: NDArray[np.bool_] = earliest[slots] > times
+        return missed

@@ -5,35 +5,40 @@ time, or of 250,000 spans) and questions that only a later span can answer are l
 awaited. Marks are small and few, and are kept for their two minutes however many spans there are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.model.batch import SpanClass
-from tocsin.model.sections import Section, coded, packed
+from tocsin.model.sections import Section
 from tocsin.model.state import Frozen, State
+from tocsin.windows.groups import grown
 from tocsin.windows.index import KeyIndex, thawed_index
+from tocsin.windows.texts import Codes, Texts, kept_codes, with_room
 
 __all__ = ["Lineage"]
 
 _GENERATION_NS = 60_000_000_000
 _GENERATION_ROWS = 250_000
-"""Twice these facts are 35 MiB; a hash index of 2 ** 19 places holds them."""
+"""Twice these facts are 22 MiB with four labels; a hash index of 2 ** 19 places holds them."""
 _GENERATION_MARKS = 1_000_000
 _MAX_DEPTH = 64
 _FIRST_ROWS = 1 << 13
-"""Columns of objects are real memory from the start."""
 
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.intp]
 
 
 class Lineage:
-    """Span facts by span key (mixed trace and span id); `labels` are those that may be inherited."""
+    """Span facts by span key (mixed trace and span id); `labels` are those that may be inherited.
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    Their values are numbers that `texts` gives, 0 where there is none.
+    """
+
+    def __init__(self, labels: Sequence[str], texts: Texts | None = None) -> None:
         self.labels = tuple(labels)
+        self.texts = Texts() if texts is None else texts
         self._old = KeyIndex()
         self._new = KeyIndex()
         self._split = 0
@@ -41,7 +46,7 @@ class Lineage:
         self._marks_started = 0
         self._parent = np.zeros(_FIRST_ROWS, np.uint64)
         self._class = np.zeros(_FIRST_ROWS, np.uint8)
-        self._texts = {label: np.empty(_FIRST_ROWS, object) for label in self.labels}
+        self._codes: dict[str, Codes] = {label: np.zeros(_FIRST_ROWS, self.texts.dtype) for label in self.labels}
         self._nested = _Marks()
         self._calls = _Marks()
         self._is_shared = False
@@ -50,39 +55,39 @@ class Lineage:
     def extend(self, labels: Sequence[str]) -> None:
         """Remember more labels from now on."""
         self.labels += tuple(labels)
-        self._texts |= {label: np.full(len(self._parent), None, object) for label in labels}
+        self._codes |= {label: np.zeros(len(self._parent), self.texts.dtype) for label in labels}
 
     def add(
         self,
         keys: Keys,
         parents: Keys,
         classes: NDArray[np.uint8],
-        texts: dict[str, NDArray[np.object_]],
+        codes: Mapping[str, NDArray[np.int32]],
         now: int,
     ) -> None:
-        """Remember spans; `parents` is 0 for a root, `texts` [n] str or None per label."""
+        """Remember spans; `parents` is 0 for a root, `codes` [n] the number of a text per label."""
         self._rotate(now)
         rows, fresh = self._new.find_or_insert(keys)
         if self._is_shared and not fresh.all():  # a span that comes again after all: as a rule it is a new row
             self._parent = self._parent.copy()
-            self._texts = {label: held.copy() for label, held in self._texts.items()}
+            self._codes = {label: held.copy() for label, held in self._codes.items()}
             self._is_shared = False
         self._reserve(self._split + self._new.rows)
         place = rows.astype(np.intp) + self._split
         self._parent[place] = parents
         self._class[place] = classes
-        for label in self.labels:
-            self._texts[label][place] = texts[label]
+        for label, held in self._codes.items():
+            column = self._codes[label] = with_room(held, len(held), self.texts)
+            column[place] = codes[label]
 
     def _reserve(self, rows: int) -> None:
         size = len(self._parent)
         if rows <= size:
             return
         size = max(_FIRST_ROWS, 1 << (rows - 1).bit_length())
-        self._parent = np.concatenate([self._parent, np.zeros(size - len(self._parent), np.uint64)])
-        self._class = np.concatenate([self._class, np.zeros(size - len(self._class), np.uint8)])
-        for label, held in self._texts.items():
-            self._texts[label] = np.concatenate([held, np.empty(size - len(held), object)])
+        self._parent = grown(self._parent, size, 0)  # type: ignore[assignment]  # grown keeps the dtype
+        self._class = grown(self._class, size, 0)  # type: ignore[assignment]  # grown keeps the dtype
+        self._codes = {label: with_room(held, size, self.texts) for label, held in self._codes.items()}
 
     def _rotate(self, now: int) -> None:
         marks = max(len(self._nested), len(self._calls))
@@ -94,7 +99,7 @@ class Lineage:
             return
         kept = slice(self._split, self._split + self._new.rows)
         self._parent, self._class = self._parent[kept].copy(), self._class[kept].copy()
-        self._texts = {label: held[kept].copy() for label, held in self._texts.items()}
+        self._codes = {label: held[kept].copy() for label, held in self._codes.items()}
         self._old, self._new = self._new, KeyIndex()
         self._split = self._old.rows
         self._reserve(max(_FIRST_ROWS, self._split))
@@ -111,12 +116,17 @@ class Lineage:
             rows[missing] = self._old.find(keys[missing])
         return rows
 
-    def inherited(self, parents: Keys, label: str) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
-        """Return [n] the label of the nearest ancestor that has it, None where none is known to.
+    def mark_texts(self, used: NDArray[np.bool_]) -> None:
+        """See `Texts.sweep`."""
+        for column in self._codes.values():
+            used[column[: self._split + self._new.rows]] = True
+
+    def inherited(self, parents: Keys, label: str) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return [n] the label of the nearest ancestor that has it, as a number; 0 where none is known to.
 
         Also [n] whether the chain is known up to the root; it need not be where a label was found.
         """
-        texts = np.full(len(parents), None, object)
+        codes = np.zeros(len(parents), np.int32)
         whole = parents == 0
         going = np.flatnonzero(~whole)
         above = parents[going]
@@ -126,14 +136,14 @@ class Lineage:
             rows = self._find(above)
             known = rows >= 0
             going, rows = going[known], rows[known]
-            found = self._texts[label][rows]
-            texts[going] = found
+            found = self._codes[label][rows]
+            codes[going] = found
             above = self._parent[rows]
-            on = found == None  # noqa: E711  # elementwise
+            on = found == 0
             whole[going[on & (above == 0)]] = True
             on &= above != 0
             going, above = going[on], above[on]
-        return texts, whole
+        return codes, whole
 
     def repeated_calls(self, keys: Keys, parents: Keys, classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Return [n] which model-call spans stand for a call that another span stands for, above or below them.
@@ -202,17 +212,14 @@ class Lineage:
     def freeze(self) -> Frozen:
         """Return what is known of spans; rows that are there are hardly ever written again, and are not copied."""
         size = self._split + self._new.rows
-        classes = self._class[:size].copy()
-        parents, texts = self._parent[:size], {label: held[:size] for label, held in self._texts.items()}
+        classes, values = self._class[:size].copy(), self.texts.values()
+        parents, codes = self._parent[:size], {label: held[:size] for label, held in self._codes.items()}
         self._is_shared = True
         old, new, split, started = self._old.freeze(), self._new.freeze(), self._split, self._started
         nested, calls, marks_started = self._nested.freeze(), self._calls.freeze(), self._marks_started
 
         def state() -> State:
-            labels: dict[str, State] = {}
-            for label, column in texts.items():
-                codes, values = coded(column.tolist())
-                labels[label] = {"code": packed(codes), "values": values}
+            labels: dict[str, State] = {label: kept_codes(column, values) for label, column in codes.items()}
             facts: dict[str, State] = {"old": old(), "new": new(), "parents": parents, "classes": classes}
             marks: dict[str, State] = {"nested": nested(), "calls": calls(), "marks_started": marks_started}
             return {"split": split, "started": started, "labels": labels, **facts, **marks}
@@ -230,10 +237,10 @@ class Lineage:
         self._parent[:size] = section.array("parents", np.uint64, size)
         self._class[:size] = section.array("classes", np.uint8, size, below=len(SpanClass))
         labels = section.part("labels")
-        for label, column in self._texts.items():
-            held = labels.part(label)
-            table = np.array([*held.texts("values"), None], object)
-            column[:size] = table[held.array("code", np.int32, size, least=-1, below=len(table) - 1)]
+        for label in self.labels:
+            codes = self.texts.taken(labels.part(label), size)
+            self._codes[label] = with_room(self._codes[label], len(self._parent), self.texts)
+            self._codes[label][:size] = codes
         self._nested.thaw(section.part("nested"))
         self._calls.thaw(section.part("calls"))
 

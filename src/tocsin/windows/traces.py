@@ -13,32 +13,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model.sections import Section, coded, packed
+from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.agenda import Agenda
+from tocsin.windows.failures import Failures
 from tocsin.windows.groups import grown
-from tocsin.windows.index import KeyIndex, Secret, mix, thawed_index
+from tocsin.windows.index import KeyIndex, thawed_index
+from tocsin.windows.texts import Codes, Texts
+from tocsin.windows.tracefacts import SUMS, TraceFacts
+from tocsin.windows.tracelabels import TraceLabels
 
 __all__ = ["SUMS", "Contribution", "TraceTimes", "Traces"]
 
 GRID_NS = 100_000_000
 _MOST_AT_ONCE = 1 << 20
 """Rows to begin with, at the most."""
-_FIRST_TEXTS = 1 << 12
-"""Rows of a column of objects to begin with: numpy makes all of it real at once."""
-_MAX_TEXTS = 8
-"""Distinct values of one attribute that a trace remembers."""
+_SPARE = 3
+"""Rows that no trace has any more are taken out once they are one in so many."""
 
 Slots = NDArray[np.int32]
-_GOOD_CALLS = 1 << 18
-_FAR = np.iinfo(np.int64).max
-_FAILURES = {"slot": np.int64, "parent": np.uint64, "end": np.int64}
-_FOLDS: dict[str, tuple[np.ufunc, float]] = {
-    "count": (np.add, 0.0),
-    "sum": (np.add, 0.0),
-    "min": (np.minimum, np.inf),
-    "max": (np.maximum, -np.inf),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +57,14 @@ class Contribution:
     """By the names of SUMS; `genai` counts the spans of any GenAI class."""
 
 
-SUMS = (
-    "cost",
-    "tokens",
-    "input_tokens",
-    "output_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "calls",
-    "unpriced",
-    "genai",
-)
-
-
 class Traces:
-    """Open and recently completed traces by mixed trace id."""
+    """Open and recently completed traces by mixed trace id.
 
-    def __init__(self, labels: Sequence[str], times: TraceTimes, limit: int) -> None:
-        self.labels = tuple(labels)
+    What a trace adds up to is kept while it is open (`TraceFacts`); of one that is complete its labels stay, by which
+    late spans are judged.
+    """
+
+    def __init__(self, labels: Sequence[str], times: TraceTimes, limit: int, texts: Texts | None = None) -> None:
         self.times = times
         self.limit = limit
         # Room for all that can be held, so that nothing is copied while spans wait; zeros become real as they are used.
@@ -89,41 +72,33 @@ class Traces:
         self.late_spans = 0
         """Spans that came after their trace was complete."""
         self._index = KeyIndex()
-        self._numbers: tuple[str, ...] = ()
-        self._columns: dict[str, NDArray[Any]] = {
-            name: grown(np.zeros(0, dtype), _FIRST_TEXTS if dtype is object else self.capacity, fill)
-            for name, (dtype, fill) in self._layout().items()
-        }
+        self._facts = TraceFacts(self.capacity)
+        self.known_texts = Texts() if texts is None else texts
+        """What numbers of texts stand for."""
+        self._labels = TraceLabels(labels, self.known_texts)
+        self._is_open = np.zeros(self.capacity, np.bool_)
+        self._held = np.zeros(self.capacity, np.bool_)
         self._soonest = min(times.grace, times.idle, times.max_age)
-        self._failures: dict[int, dict[int, int]] = {}
-        self._good = _GoodCalls()
+        self._failures = Failures()
         self._used = 0
         self._open = 0
         self._dropped = 0
-        """Rows that no trace has any more (of the index, some never had one)."""
+        """Rows that no trace has any more."""
         self._agenda = Agenda(GRID_NS)
         self._closed: deque[tuple[int, Slots]] = deque()
         """When traces were completed, and which; no more of them than may be open."""
         self._closed_rows = 0
+        self._leaving = np.zeros(0, np.int32)
+        """Traces of the last `complete`."""
 
-    def _layout(self) -> dict[str, tuple[Any, Any]]:
-        integers = {"first_seen": 0, "last_seen": 0, "start": 0, "end": 0, "root_start": 0, "root_end": 0}
-        return {
-            "hi": (np.uint64, 0),
-            "lo": (np.uint64, 0),
-            **{name: (np.int64, fill) for name, fill in integers.items()},
-            **dict.fromkeys(SUMS, (np.int64, 0)),
-            "open": (np.bool_, False),
-            "held": (np.bool_, False),
-            "root_failed": (np.bool_, False),
-            **{f"label {label}": (object, None) for label in self.labels},
-            **{f"{fold} {name}": (np.float64, fill) for name in self._numbers for fold, (_, fill) in _FOLDS.items()},
-        }
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that are followed."""
+        return self._labels.labels
 
     def extend(self, labels: Sequence[str]) -> None:
         """Follow more labels from now on."""
-        self.labels += tuple(labels)
-        self._columns |= {f"label {label}": np.full(max(self._used, _FIRST_TEXTS), None, object) for label in labels}
+        self._labels.extend(labels, self._used)
 
     def __len__(self) -> int:
         """Return how many traces are open."""
@@ -134,30 +109,24 @@ class Traces:
         """How many slots are given out; they are the first ones."""
         return self._used
 
-    def column(self, name: str) -> NDArray[Any]:
-        """Return [used or more] a column by name; for reading."""
-        return self._columns[name]
+    def column(self, name: str) -> Any:  # noqa: ANN401  # an array, or what is asked like one
+        """Return a column by name, to be asked by slots: `open`, or a fact, which complete traces have none of."""
+        return self._is_open if name == "open" else self._facts.column(name)
 
     def slots(self, keys: NDArray[np.uint64], hi: NDArray[np.uint64], lo: NDArray[np.uint64], now: int) -> Slots:
         """Return [n] the slot of each span's trace, new where it was not known; notes that it was active at `now`."""
         slots, fresh = self._index.find_or_insert(keys)
         new = slots[fresh]
-        self._dropped += self._index.rows - self._used - len(new)
         self._open += len(new)
         self._used = self._index.rows
         self._reserve(self._used)
-        columns = self._columns
-        columns["hi"][new], columns["lo"][new] = hi[fresh], lo[fresh]
-        columns["first_seen"][new] = now
-        columns["start"][new] = _FAR
-        columns["open"][new] = True
-        columns["held"][new] = True
-        live = columns["open"][slots]
-        if not live.all():
-            self.late_spans += int(np.count_nonzero(~live))
-            columns["last_seen"][slots[live]] = now
-        else:
-            columns["last_seen"][slots] = now
+        if len(new):
+            self._facts.begin(new, hi[fresh], lo[fresh], now)
+            self._is_open[new] = True
+            self._held[new] = True
+        live = slots if len(new) == len(slots) else slots[self._is_open[slots]]
+        self.late_spans += len(slots) - len(live)
+        self._facts.note_seen(live, now)
         self._agenda.note(slots, now if self._open > self.limit else now + self._soonest)
         return slots
 
@@ -165,18 +134,14 @@ class Traces:
         if rows > self.capacity:
             while self.capacity < rows:
                 self.capacity *= 2
-            layout = self._layout()
-            for name, held in self._columns.items():
-                self._columns[name] = held if held.dtype == object else grown(held, self.capacity, layout[name][1])
-        for label in self.labels:
-            texts = self._columns[f"label {label}"]
-            if len(texts) < rows:
-                self._columns[f"label {label}"] = grown(texts, 1 << (rows - 1).bit_length(), None)
+            self._is_open = grown(self._is_open, self.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
+            self._held = grown(self._held, self.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
+            self._facts.reserve(self.capacity)
+        self._labels.reserve(rows)
 
     def add(self, slots: Slots, spans: Contribution) -> None:
         """Add spans to their traces; spans of completed traces change nothing."""
-        columns = self._columns
-        live = columns["open"][slots]
+        live = self._is_open[slots]
         if not live.all():
             rows = np.flatnonzero(live)
             slots = slots[rows]
@@ -184,12 +149,9 @@ class Traces:
                 **{name: getattr(spans, name)[rows] for name in Contribution.__slots__ if name != "sums"},
                 sums={name: column[rows] for name, column in spans.sums.items()},
             )
-        np.minimum.at(columns["start"], slots, spans.start)
-        np.maximum.at(columns["end"], slots, spans.end)
-        for name, column in spans.sums.items():
-            np.add.at(columns[name], slots, column)
+        self._facts.add(slots, spans.start, spans.end, spans.sums)
         self.add_roots(slots, spans.start, spans.end, spans.failed, spans.is_root)
-        self._note_failures(slots, spans)
+        self._failures.note(slots, spans.parent, spans.end, spans.failed, spans.is_call)
 
     def add_roots(
         self,
@@ -200,115 +162,54 @@ class Traces:
         is_root: NDArray[np.bool_],
     ) -> None:
         """Note which spans ([n]) are roots; of several (a broken trace) the longest is taken, whichever came first."""
-        roots = np.flatnonzero(is_root)
-        if not len(roots):
-            return
-        columns = self._columns
-        length = end[roots] - start[roots]
-        order = np.argsort(length, kind="stable")  # of several in one batch the last write, the longest, stays
-        roots, length = roots[order], length[order]
-        places = slots[roots]
-        held = columns["root_end"][places] - columns["root_start"][places]
-        longer = (columns["root_end"][places] == 0) | (length > held)
-        columns["root_start"][places[longer]] = start[roots[longer]]
-        columns["root_end"][places[longer]] = end[roots[longer]]
-        columns["root_failed"][places[failed[roots]]] = True
-
-    def _note_failures(self, slots: Slots, spans: Contribution) -> None:
-        """Keep calls that failed until a later attempt of the same parent makes them good, whichever came first."""
-        calls = spans.is_call & (spans.parent != 0)  # a root that failed has failed its trace already
-        good = np.flatnonzero(calls & ~spans.failed)
-        self._good.note(spans.parent[good], spans.end[good])
-        if len(good) < len(calls):
-            failed = np.flatnonzero(calls & spans.failed)
-            failed = failed[self._good.latest(spans.parent[failed]) < spans.end[failed]]
-            for row in failed.tolist():
-                held = self._failures.setdefault(int(slots[row]), {})
-                parent = int(spans.parent[row])
-                held[parent] = max(held.get(parent, 0), int(spans.end[row]))
-        for row in good.tolist() if self._failures else ():
-            attempts = self._failures.get(int(slots[row]))
-            parent = int(spans.parent[row])
-            if attempts and parent in attempts and attempts[parent] <= int(spans.end[row]):
-                del attempts[parent]
-
-    def learn(self, slots: Slots, label: str, texts: NDArray[np.object_]) -> None:
-        """Note the values ([n] str or None) of a label on spans; several distinct ones are all kept, up to 8."""
-        rows = np.flatnonzero(texts != None)  # noqa: E711  # elementwise
-        if not len(rows):
-            return
-        column = self._columns[f"label {label}"]
-        slots, texts = slots[rows], texts[rows]
-        held = column[slots]
-        unknown = held == None  # noqa: E711  # elementwise
-        # Backwards, so that of several values in one batch the first is the one that stays.
-        column[slots[unknown][::-1]] = texts[unknown][::-1]
-        for row in np.flatnonzero(column[slots] != texts).tolist():
-            slot, text = int(slots[row]), texts[row]
-            known = column[slot]
-            values = known if isinstance(known, tuple) else (known,)
-            if text not in values and len(values) < _MAX_TEXTS:
-                column[slot] = (*values, text)
-
-    def known(self, slots: Slots, label: str) -> NDArray[np.object_]:
-        """Return [n] the label of each trace as its first known value; None where it has none."""
-        held = self._columns[f"label {label}"][slots]
-        for row in [row for row, text in enumerate(held) if isinstance(text, tuple)]:
-            held[row] = held[row][0]
-        return held
-
-    def texts(self, slot: int, label: str) -> tuple[str, ...]:
-        """Return all known values of a trace's label, in order of arrival."""
-        held = self._columns[f"label {label}"][slot]
-        return held if isinstance(held, tuple) else () if held is None else (held,)
-
-    def latency(self, slots: Slots) -> NDArray[np.int64]:
-        """Return [n] nanoseconds: of the root if it arrived, else from the first start to the last end."""
-        columns = self._columns
-        root = columns["root_end"][slots] - columns["root_start"][slots]
-        extent = columns["end"][slots] - columns["start"][slots]
-        return np.where(columns["root_end"][slots] > 0, root, extent)
-
-    def failed(self, slots: Slots) -> NDArray[np.bool_]:
-        """Return [n] whether the root failed, or a model call did that no later attempt made good."""
-        failures = self._failures
-        calls = np.array([bool(failures.get(slot)) for slot in slots.tolist()], np.bool_) if failures else False
-        return self._columns["root_failed"][slots] | calls
+        roots = is_root.nonzero()[0]
+        if len(roots):
+            self._facts.add_roots(slots[roots], start[roots], end[roots], failed[roots])
 
     def add_sums(self, slots: Slots, sums: dict[str, NDArray[np.int64]]) -> None:
         """Add to some of the sums alone: spans whose own usage turned out to count."""
-        for name, column in sums.items():
-            np.add.at(self._columns[name], slots, column)
+        self._facts.add_sums(slots, sums)
+
+    def learn(self, slots: Slots, label: str, codes: NDArray[np.int32]) -> None:
+        """Note the values of a label on spans ([n] numbers of texts, 0 where absent); up to 8 distinct ones stay."""
+        self._labels.learn(slots, label, codes)
+
+    def known(self, slots: Slots, label: str) -> Codes:
+        """Return [n] the label of each trace as the number of its first known value; 0 where it has none."""
+        return self._labels.first(slots, label)
+
+    def texts(self, slot: int, label: str) -> tuple[str, ...]:
+        """Return all known values of a trace's label, in order of arrival."""
+        return self._labels.all(slot, label)
+
+    def mark_texts(self, used: NDArray[np.bool_]) -> None:
+        """See `Texts.sweep`."""
+        self._labels.mark(used, self._used)
+
+    def latency(self, slots: Slots) -> NDArray[np.int64]:
+        """Return [n] nanoseconds: of the root if it arrived, else from the first start to the last end."""
+        return self._facts.latency(slots)
+
+    def failed(self, slots: Slots) -> NDArray[np.bool_]:
+        """Return [n] whether the root failed, or a model call did that no later attempt made good."""
+        failed: NDArray[np.bool_] = self.column("root_failed")[slots] | self._failures.of(slots)
+        return failed
 
     def follow_numbers(self, names: Sequence[str]) -> None:
         """Keep these numbers of spans per trace from now on."""
-        for name in names:
-            if f"count {name}" not in self._columns:
-                self._columns |= {f"{fold} {name}": np.full(self.capacity, fill) for fold, (_, fill) in _FOLDS.items()}
-                self._numbers = (*self._numbers, name)
+        self._facts.follow_numbers(names)
 
     def add_numbers(self, slots: Slots, numbers: Mapping[str, NDArray[np.float64]]) -> None:
         """Add the followed numbers of spans ([n], NaN where absent)."""
-        for name in self._numbers:
-            values = numbers.get(name)
-            if values is None:
-                continue
-            rows = np.flatnonzero(np.isfinite(values))
-            if len(rows):
-                for fold, (ufunc, _) in _FOLDS.items():
-                    operand = np.ones(len(rows)) if fold == "count" else values[rows]
-                    ufunc.at(self._columns[f"{fold} {name}"], slots[rows], operand)
+        self._facts.add_numbers(slots, numbers)
 
     def number(self, slots: Slots, name: str, fold: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return [n] a followed number of each trace by `sum`, `min`, `max` or `mean`, and [n] whether it has one."""
-        count = self._columns[f"count {name}"][slots]
-        if fold != "mean":
-            return self._columns[f"{fold} {name}"][slots], count > 0
-        return self._columns[f"sum {name}"][slots] / np.maximum(count, 1), count > 0
+        return self._facts.number(slots, name, fold)
 
     def trace_id(self, slot: int) -> str:
-        """Return 32 hex digits."""
-        return f"{int(self._columns['hi'][slot]):016x}{int(self._columns['lo'][slot]):016x}"
+        """Return 32 hex digits; of a trace that is open, or was until the last `complete`."""
+        return f"{int(self.column('hi')[slot]):016x}{int(self.column('lo')[slot]):016x}"
 
     @property
     def next_due(self) -> int | None:
@@ -320,51 +221,50 @@ class Traces:
 
         Their facts stay readable until the next call.
         """
+        self._facts.end(self._leaving)
+        self._failures.forget(self._leaving)
+        self._leaving = self._leaving[:0]
         self._forget(now)
-        columns = self._columns
         slots = self._agenda.take(now)
-        slots = slots[columns["open"][slots]]
+        slots = slots[self._is_open[slots]]
         due = self._due_times(slots)
         done = due <= now
-        self._agenda.note_each(slots[~done], due[~done])
-        slots = slots[done]
-        columns["open"][slots] = False
+        if not done.all():
+            self._agenda.note_each(slots[~done], due[~done])
+            slots = slots[done]
+        self._is_open[slots] = False
         self._open -= len(slots)
         if self._open > self.limit:
             slots = np.union1d(slots, self._quietest(self._open - self.limit + self.limit // 16))
-        columns["last_seen"][slots] = now
         if len(slots):
             self._closed.append((now, slots))
             self._closed_rows += len(slots)
+        self._leaving = slots
         return slots
 
     def _quietest(self, count: int) -> Slots:
         """Close the traces that were quiet for longest, where too many are open."""
-        columns = self._columns
-        candidates = np.flatnonzero(columns["open"][: self._used]).astype(np.int32)
-        quiet = candidates[np.argpartition(columns["last_seen"][candidates], count - 1)[:count]]
-        columns["open"][quiet] = False
+        candidates = np.flatnonzero(self._is_open[: self._used]).astype(np.int32)
+        quiet = candidates[np.argpartition(self.column("last_seen")[candidates], count - 1)[:count]]
+        self._is_open[quiet] = False
         self._open -= len(quiet)
         return quiet
 
     def _due_times(self, slots: Slots) -> NDArray[np.int64]:
-        columns, times = self._columns, self.times
-        wait = np.where(columns["root_end"][slots] > 0, times.grace, times.idle)
-        due = np.minimum(columns["last_seen"][slots] + wait, columns["first_seen"][slots] + times.max_age)
+        times = self.times
+        wait = np.where(self.column("root_end")[slots] > 0, times.grace, times.idle)
+        due = np.minimum(self.column("last_seen")[slots] + wait, self.column("first_seen")[slots] + times.max_age)
         return -(-due // GRID_NS) * GRID_NS
 
     def _forget(self, now: int) -> None:
-        """Drop traces that have been complete for `idle`, once they are most of the table."""
-        columns = self._columns
+        """Drop traces that have been complete for `idle`, and take their rows out where they are many."""
         while self._closed and (self._closed[0][0] + self.times.idle < now or self._closed_rows > self.limit):
             _, slots = self._closed.popleft()
             self._closed_rows -= len(slots)
-            columns["held"][slots] = False
+            self._held[slots] = False
             self._dropped += len(slots)
-            for slot in slots.tolist() if self._failures else ():
-                self._failures.pop(slot, None)
-        if self._used > 1024 and self._dropped * 2 > self._used:
-            self.moved = self._compact(columns["held"][: self._used])
+        if self._used > 1024 and self._dropped * _SPARE > self._used:
+            self.moved = self._compact(self._held[: self._used])
 
     moved: NDArray[np.int32] | None = None
     """[old slots] where each slot went in the compaction of the last `complete`, -1 where it was dropped; whoever keeps
@@ -374,14 +274,15 @@ class Traces:
         old = np.flatnonzero(keep)
         moved = np.full(len(keep), -1, np.int32)
         moved[old] = np.arange(len(old), dtype=np.int32)
-        layout = self._layout()
-        for name, held in self._columns.items():
-            if held.dtype == object or held[: self._used].any():  # else not touched: zeros become real as they are used
-                # In place: a new table would be many pages to be made real at once.
-                held[: len(old)] = held[old]
-                held[len(old) : self._used] = layout[name][1]
-        self._index.renumber(moved)
-        self._failures = {int(moved[slot]): held for slot, held in self._failures.items() if moved[slot] >= 0}
+        keys = self._index.freeze()()[old]
+        self._index = KeyIndex()  # not the old one renumbered, which keeps its places
+        self._index.find_or_insert(keys)
+        for column in (self._is_open, self._held):
+            column[: len(old)] = column[old]
+            column[len(old) : self._used] = False
+        self._facts.compact(old, self._used)
+        self._labels.compact(old, moved)
+        self._failures.renumber(moved)
         self._used = len(old)
         self._dropped = 0
         self._agenda.renumber(moved)
@@ -391,86 +292,60 @@ class Traces:
         return moved
 
     def freeze(self) -> Frozen:
-        """Return the traces' state."""
-        # Of a trace that is complete nobody asks more than its id and its labels.
-        lasting = ("hi", "lo", "held", *(f"label {label}" for label in self.labels))
-        columns = {name: self._columns[name][: self._used].copy() for name in lasting}
-        live = np.flatnonzero(self._columns["open"][: self._used])
-        facts = {name: held[live] for name, held in self._columns.items() if name not in columns and name != "open"}
-        failures = {slot: held.copy() for slot, held in self._failures.items()}
-        closed, late_spans, numbers = list(self._closed), self.late_spans, list(self._numbers)
-        good, agenda, used = self._good.freeze(), self._agenda.freeze(), self._used
+        """Return the traces' state; of those that are complete their keys and labels."""
+        used, late_spans, numbers = self._used, self.late_spans, list(self._facts.numbers)
+        live = np.flatnonzero(self._is_open[:used])
+        keys, held, closed = self._index.freeze(), self._held[:used].copy(), list(self._closed)
+        parts = {
+            "facts": self._facts.freeze(live),
+            "labels": self._labels.freeze(used),
+            "failures": self._failures.freeze(),
+            "agenda": self._agenda.freeze(),
+        }
 
         def state() -> State:
-            kept: dict[str, State] = {}
-            for name, column in columns.items():
-                if column.dtype != object:
-                    kept[name] = packed(column)
-                    continue
-                codes, values = coded(column.tolist())
-                texts = [list(value) if isinstance(value, tuple) else [value] for value in values]
-                kept[name] = {"code": packed(codes), "texts": texts}
-            rows = [(slot, parent, end) for slot, held in failures.items() for parent, end in held.items()]
-            failed = zip(("slot", "parent", "end"), zip(*rows, strict=True), strict=False)
             return {
-                "used": used,
                 "late_spans": late_spans,
                 "numbers": numbers,
-                "columns": kept,
+                "keys": keys(),
+                "held": packed(held),
                 "open": packed(live),
-                "facts": {name: packed(column) for name, column in facts.items()},
-                "failures": {name: np.array(column, _FAILURES[name]) for name, column in failed},
                 "closed": {
                     "times": np.array([time for time, _ in closed], np.int64),
                     "counts": np.array([len(slots) for _, slots in closed], np.int64),
                     "slots": np.concatenate([np.zeros(0, np.int32), *(slots for _, slots in closed)]),
                 },
-                "good": good(),
-                "agenda": agenda(),
+                **{name: part() for name, part in parts.items()},
             }
 
         return state
 
-    def thaw(self, section: Section, secret: Secret) -> None:
-        """Take the traces of a state with the same labels; `secret` is what their keys were made with."""
+    def thaw(self, section: Section) -> None:
+        """Take the traces of a state with the same labels."""
         names = section.texts("numbers")
-        if not set(self._numbers) <= set(names):
+        if not set(self._facts.numbers) <= set(names):
             raise section.unfit("lacks numbers that the rules follow")
         self.follow_numbers(names)
-        self._numbers = tuple(dict.fromkeys(names))
-        self._used = section.integer("used", most=np.iinfo(np.int32).max)
+        self._facts.numbers = tuple(dict.fromkeys(names))
+        self._index = thawed_index(section, "keys")
+        self._used = self._index.rows
         self._reserve(self._used)
-        kept, facts = section.part("columns"), section.part("facts")
         live = section.array("open", np.int64, least=0, below=self._used)
-        for name, column in self._columns.items():
-            if column.dtype == object:
-                self._thaw_texts(kept.part(name), column)
-            elif name in ("hi", "lo", "held"):
-                column[: self._used] = kept.array(name, column.dtype, self._used)
-            elif name != "open":
-                column[live] = facts.array(name, column.dtype, len(live))
-        self._columns["open"][live] = True
-        _, fresh = self._index.find_or_insert(
-            mix(self._columns["hi"][: self._used], self._columns["lo"][: self._used], secret)
-        )
-        if not fresh.all():
-            raise section.unfit("has a trace twice")
+        self._is_open[live] = True
+        self._open = int(np.count_nonzero(self._is_open))
+        if self._open != len(live):
+            raise section.unfit("has an open trace twice")
+        self._held[: self._used] = section.array("held", np.bool_, self._used)
+        self._dropped = self._used - int(np.count_nonzero(self._held))
         self.late_spans = section.integer("late_spans")
-        self._open = int(np.count_nonzero(self._columns["open"]))
-        self._dropped = self._used - int(np.count_nonzero(self._columns["held"]))
-        self._thaw_closed(section.part("closed"))
-        self._thaw_failures(section.part("failures"))
-        self._good.thaw(section.part("good"))
+        self._facts.thaw(section.part("facts"), live)
+        self._labels.thaw(section.part("labels"), self._used)
+        self._failures.thaw(section.part("failures"), self._used)
         self._agenda.thaw(section.part("agenda"), self._used)
-
-    def _thaw_texts(self, section: Section, column: NDArray[np.object_]) -> None:
-        texts = section.text_lists("texts")
-        if not all(texts):
-            raise section.unfit("has a label without a value")
-        table = np.empty(len(texts) + 1, object)
-        for i, each in enumerate(texts):
-            table[i] = each[0] if len(each) == 1 else tuple(each)
-        column[: self._used] = table[section.array("code", np.int32, self._used, least=-1, below=len(texts))]
+        due = self._due_times(live)
+        missed = self._agenda.overdue(live, due)  # as where `trace` has shorter times than it had
+        self._agenda.note_each(live[missed].astype(np.int32), due[missed])
+        self._thaw_closed(section.part("closed"))
 
     def _thaw_closed(self, section: Section) -> None:
         times = section.array("times", np.int64).tolist()
@@ -479,44 +354,3 @@ class Traces:
         parts = np.split(slots, ends[:-1]) if times else []
         self._closed = deque((time, part.copy()) for time, part in zip(times, parts, strict=True))
         self._closed_rows = len(slots)
-
-    def _thaw_failures(self, section: Section) -> None:
-        if not section.names():
-            return
-        slots = section.array("slot", np.int64, least=0, below=self._used).tolist()
-        parents, ends = (section.array(name, _FAILURES[name], len(slots)).tolist() for name in ("parent", "end"))
-        for slot, parent, end in zip(slots, parents, ends, strict=True):
-            self._failures.setdefault(slot, {})[parent] = end
-
-
-class _GoodCalls:
-    """When the last call of a parent succeeded, for at least the last 262,144 parents."""
-
-    def __init__(self) -> None:
-        self._new, self._end = KeyIndex(), np.zeros(1024, np.int64)
-        self._old, self._old_end = KeyIndex(), np.zeros(1, np.int64)
-
-    def note(self, parents: NDArray[np.uint64], ends: NDArray[np.int64]) -> None:
-        """Remember calls ([n] keys of their parents, none of them 0)."""
-        if self._new.rows > _GOOD_CALLS:
-            self._old, self._old_end = self._new, self._end
-            self._new, self._end = KeyIndex(), np.zeros(1024, np.int64)
-        rows, _ = self._new.find_or_insert(parents)
-        if self._new.rows > len(self._end):
-            self._end = grown(self._end, 1 << self._new.rows.bit_length(), 0)  # type: ignore[assignment]  # grown keeps the dtype
-        np.maximum.at(self._end, rows, ends)
-
-    def latest(self, parents: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """Return [n] the end of each parent's last call that succeeded; -1 where none is known."""
-        new, old = self._new.find(parents), self._old.find(parents)
-        return np.maximum(np.where(new < 0, -1, self._end[new]), np.where(old < 0, -1, self._old_end[old]))
-
-    def freeze(self) -> Frozen:
-        new, old = self._new.freeze(), self._old.freeze()
-        end, old_end = self._end[: self._new.rows].copy(), self._old_end[: self._old.rows]  # the old is never changed
-        return lambda: {"new": new(), "old": old(), "end": end, "old_end": old_end}
-
-    def thaw(self, section: Section) -> None:
-        self._new, self._old = thawed_index(section, "new"), thawed_index(section, "old")
-        self._end = grown(section.array("end", np.int64, self._new.rows), max(1024, self._new.rows), 0)  # type: ignore[assignment]  # grown keeps the dtype
-        self._old_end = grown(section.array("old_end", np.int64, self._old.rows), max(1, self._old.rows), 0)  # type: ignore[assignment]  # as above
