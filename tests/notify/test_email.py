@@ -135,6 +135,16 @@ async def test_an_answer_to_the_mail_itself_says_whether_a_retry_can_help(answer
         assert answer in str(caught.value)
 
 
+@pytest.mark.parametrize("said", ["hush-hush", "AHRvY3NpbgBodXNoLWh1c2g=", "aHVzaC1odXNo"])
+async def test_a_password_that_a_server_repeats_is_not_shown(said: str) -> None:
+    login = {"username": "tocsin", "password": "hush-hush"}
+    async with MailServer(tls="starttls", login=("tocsin", "hush-hush"), data_answer=f"554 no {said} here") as server:
+        with pytest.raises(DeliveryError, match=r"554 no \*\*\* here"):
+            await email_to(server, tls="starttls", ca_file=str(CERT), **login).send(
+                message_of(alert_event()), Attempt(AT)
+            )
+
+
 async def test_the_mails_of_one_alert_are_a_thread() -> None:
     async with MailServer() as server:
         notifier, fired = email_to(server), alert_event()

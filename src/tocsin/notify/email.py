@@ -7,6 +7,7 @@ remembered, so that a retry goes only to those who may still take it.
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Iterator
 from email.errors import HeaderParseError
@@ -130,6 +131,7 @@ class Email:
         self._sender = sender.addr_spec
         self._recipients = [address.addr_spec for address in recipients]
         self._tls = None if config.tls is TlsMode.NONE else tls_from(config.ca_file) or ssl.create_default_context()
+        self._password = config.password.get_secret_value() if config.password is not None else None
         self._settled: OrderedDict[str, dict[str, str]] = OrderedDict()
         """event id -> recipient -> `` (taken), or why it is refused for good."""
 
@@ -169,7 +171,7 @@ class Email:
             start_tls=config.tls is TlsMode.STARTTLS,
             tls_context=self._tls,
             username=config.username,
-            password=config.password.get_secret_value() if config.password is not None else None,
+            password=self._password,
             local_hostname=_own_name(),
             timeout=config.timeout.total_seconds(),
         )
@@ -196,12 +198,12 @@ class Email:
         for one in tried:
             code, text = refused.get(one, (0, ""))
             if not 400 <= code < 500:  # 4yz is for now, 5yz is for good
-                settled[one] = f"{code} {clean(text, 100)}" if code else ""
+                settled[one] = f"{code} {self._shown(text, 100)}" if code else ""
         waiting = [one for one in tried if one not in settled]
         if waiting:
             code, text = refused[waiting[0]]
             raise DeliveryError(
-                f"{self._config.host}: {', '.join(waiting)} not now ({code} {clean(text, 100)})",
+                f"{self._config.host}: {', '.join(waiting)} not now ({code} {self._shown(text, 100)})",
                 retryable=True,
             )
         self._settled.pop(event_id, None)
@@ -209,19 +211,27 @@ class Email:
             others = "; delivered to the others" if len(lost) < len(settled) else ""
             named = ", ".join(f"{one} ({why})" for one, why in lost.items())
             raise DeliveryError(f"{self._config.host} refused {named}{others}", retryable=False)
-        return Answer("250", clean(said, 200))
+        return Answer("250", self._shown(said, 200))
 
     def _failure(self, error: Exception) -> DeliveryError:
         host = self._config.host
         if isinstance(error, aiosmtplib.SMTPResponseException):
             # 4yz is for now, 5yz for good (RFC 5321, 4.2.1).
             final = 500 <= error.code < 600
-            return DeliveryError(f"{host} answered {error.code} {clean(error.message, 200)}", retryable=not final)
+            return DeliveryError(f"{host} answered {error.code} {self._shown(error.message, 200)}", retryable=not final)
         cause = error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
         if isinstance(cause, ssl.SSLCertVerificationError):
             text = f"{host}: its certificate is not trusted ({clean(cause.verify_message)}); see ca_file"
             return DeliveryError(text, retryable=True)
-        return DeliveryError(f"{host}: {clean(str(error) or type(error).__name__, 200)}", retryable=True)
+        return DeliveryError(f"{host}: {self._shown(str(error) or type(error).__name__, 200)}", retryable=True)
+
+    def _shown(self, text: str, limit: int) -> str:
+        """Return what a server said without our password, which a server may repeat, also as it was sent (RFC 4616)."""
+        if self._password:
+            login = f"\0{self._config.username}\0{self._password}"
+            for secret in (self._password, *(b64encode(part.encode()).decode() for part in (self._password, login))):
+                text = text.replace(secret, "***")
+        return clean(text, limit)
 
 
 class _Client(aiosmtplib.SMTP):
