@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tocsin.windows.panes import Panes, merge_tail, pane_width, runs_of
+from tocsin.windows.panes import Panes, merge_tail, runs_of
+from tocsin.windows.reach import pane_width
 
 SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
@@ -33,7 +34,7 @@ def test_a_window_is_never_shorter_than_asked_and_longer_by_at_most_a_pane(
     panes: Panes[Held] = Panes(window_ns)
     for time in times:
         panes.append(time // panes.width_ns, ((time,),))
-    removed = {time for chunk in panes.expire(now) for time in chunk[0]}
+    removed = {time for chunk in panes.move_to(now)[1] for time in chunk[0]}
     held = {time for chunks in panes.chunks.values() for chunk in chunks for time in chunk[0]}
     assert removed | held == set(times)
     assert not removed & held
@@ -49,9 +50,9 @@ def test_the_next_expiry_is_the_first_instant_at_which_something_leaves(window_n
     for time in times:
         panes.append(time // panes.width_ns, ((time,),))
     held = len(panes.chunks)
-    while (due := panes.next_expiry) is not None:
-        assert panes.expire(due - 1) == []
-        assert panes.expire(due) != []
+    while (due := panes.next_change) is not None:
+        assert panes.move_to(due - 1) == ([], [])
+        assert panes.move_to(due)[1] != []
         held -= 1
         assert len(panes.chunks) == held
     assert held == 0
@@ -61,8 +62,8 @@ def test_panes_leave_in_order_of_time_whatever_the_order_of_arrival() -> None:
     panes: Panes[Held] = Panes(10 * SECOND)
     for pane in (5, 3, 9, 4):
         panes.append(pane, ((pane,),))
-    assert [chunk[0][0] for chunk in panes.expire(10**15)] == [3, 4, 5, 9]
-    assert panes.next_expiry is None
+    assert [chunk[0][0] for chunk in panes.move_to(10**15)[1]] == [3, 4, 5, 9]
+    assert panes.next_change is None
 
 
 @given(st.lists(st.integers(0, 5), max_size=30))

@@ -12,7 +12,8 @@ from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
 from tocsin.windows.narrow import distinct
-from tocsin.windows.panes import Layout, Panes, runs_of
+from tocsin.windows.panes import Layout, Panes, panes_over, runs_of
+from tocsin.windows.reach import Reach
 from tocsin.windows.sums import Samples
 
 __all__ = ["Extremes", "LastValues"]
@@ -21,15 +22,20 @@ Slots = NDArray[np.int32]
 Array = NDArray[Any]
 _Chunk = tuple[Slots, NDArray[np.int64], NDArray[np.float64]]
 """Slots, their samples, their extreme."""
+_Counted = tuple[Slots, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+"""Distinct slots, their samples; of a pane that waits also time and value of the last, else two empty arrays."""
 _COUNTED: Layout = {"slots": (np.int32, ()), "count": (np.int64, ())}
+_WAITING: Layout = {**_COUNTED, "time": (np.int64, ()), "value": (np.float64, ())}
+_NO_TIMES, _NO_VALUES = np.zeros(0, np.int64), np.zeros(0)
+_NEVER = np.iinfo(np.int64).min
 _EXTREMES: Layout = {**_COUNTED, "extreme": (np.float64, ())}
 
 
 class Extremes:
     """The largest (or smallest) value per group."""
 
-    def __init__(self, window_ns: int, *, largest: bool) -> None:
-        self.panes: Panes[_Chunk] = Panes(window_ns)
+    def __init__(self, window: int | Reach | Panes[_Chunk], *, largest: bool) -> None:
+        self.panes = panes_over(window)
         self.capacity = 16
         self.largest = largest
         self._identity = -np.inf if largest else np.inf
@@ -49,10 +55,11 @@ class Extremes:
         self._extreme[slots] = self._identity
 
     def add(self, samples: Samples) -> None:
-        """Count samples; those of panes that have left must not be among them."""
+        """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
         values = samples.values.astype(np.float64)
-        np.add.at(self._count, samples.slots, 1)
-        self._merge.at(self._extreme, samples.slots, values)
+        counted = slice(None) if (rows := self.panes.counted(samples.times)) is None else rows
+        np.add.at(self._count, samples.slots[counted], 1)
+        self._merge.at(self._extreme, samples.slots[counted], values[counted])
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
             slots, place = np.unique(samples.slots[rows], return_inverse=True)
             extreme = np.full(len(slots), self._identity)
@@ -68,15 +75,25 @@ class Extremes:
         return slots, _sums_by(place, samples, len(slots)), extreme
 
     def expire(self, now: int) -> list[Slots]:
-        """Take back the panes that left at event time `now`; return the slots concerned."""
-        gone = self.panes.expire(now)
+        """Move on to event time `now`; return the slots of what came into the window and of what left it."""
+        if self.panes.begins_anew(now):
+            return self._emptied()
+        entered, gone = self.panes.move_to(now)
+        for slots, counts, extreme in entered:
+            self._count[slots] += counts.astype(np.int64, copy=False)
+            self._extreme[slots] = self._merge(self._extreme[slots], extreme)
         doubtful = []
         for slots, counts, extreme in gone:
             self._count[slots] -= counts
             doubtful.append(slots[extreme == self._extreme[slots]])
         if doubtful:
             self._remerge(np.unique(np.concatenate(doubtful)))
-        return [slots for slots, _, _ in gone]
+        return [slots for slots, _, _ in (*entered, *gone)]
+
+    def _emptied(self) -> list[Slots]:
+        slots = self._count.nonzero()[0]
+        self.reset(slots)
+        return [slots.astype(np.int32)] if len(slots) else []
 
     def _remerge(self, slots: Array) -> None:
         self._extreme[slots] = self._identity
@@ -130,8 +147,8 @@ class Extremes:
 class LastValues:
     """The value with the greatest event time per group; of equal times the one that arrived last."""
 
-    def __init__(self, window_ns: int) -> None:
-        self.panes: Panes[tuple[Slots, NDArray[np.int64]]] = Panes(window_ns)
+    def __init__(self, window: int | Reach | Panes[_Counted]) -> None:
+        self.panes = panes_over(window)
         self.capacity = 16
         self._count = np.zeros(self.capacity, np.int64)
         self._time = np.zeros(self.capacity, np.int64)
@@ -151,28 +168,55 @@ class LastValues:
         self._value[slots] = np.nan
 
     def add(self, samples: Samples) -> None:
-        """Count samples, ordered by time; those of panes that have left must not be among them."""
-        newer = samples.times >= self._time[samples.slots]
-        self._value[samples.slots[newer]] = samples.values[newer]
-        self._time[samples.slots[newer]] = samples.times[newer]
-        np.add.at(self._count, samples.slots, 1)
-        for pane, rows in runs_of(samples.times // self.panes.width_ns):
-            slots, counts = np.unique(samples.slots[rows], return_counts=True)
-            self.panes.add(pane, (slots.astype(np.int32), counts.astype(np.int64)), self._merged)
+        """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
+        rows = self.panes.counted(samples.times)
+        counted = samples if rows is None else samples.part(rows)
+        self._follow(counted.slots, counted.times, counted.values)
+        np.add.at(self._count, counted.slots, 1)
+        for pane, run in runs_of(samples.times // self.panes.width_ns):
+            if pane < self.panes.counts_below:
+                slots, counts = np.unique(samples.slots[run], return_counts=True)
+                chunk = (slots.astype(np.int32), counts.astype(np.int64), _NO_TIMES, _NO_VALUES)
+            else:
+                ones = np.ones(run.stop - run.start, np.int64)
+                values = samples.values[run].astype(np.float64)
+                chunk = self._merged([(samples.slots[run], ones, samples.times[run], values)])
+            self.panes.add(pane, chunk, self._merged)
+
+    def _follow(self, slots: Slots, times: NDArray[np.int64], values: Array) -> None:
+        """Take values, ordered by time of equal slots, that are not older than what is known."""
+        newer = times >= self._time[slots]
+        self._value[slots[newer]] = values[newer]
+        self._time[slots[newer]] = times[newer]
 
     @staticmethod
-    def _merged(chunks: list[tuple[Slots, NDArray[np.int64]]]) -> tuple[Slots, NDArray[np.int64]]:
-        held, samples = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    def _merged(chunks: list[_Counted]) -> _Counted:
+        held, samples, times, values = (np.concatenate(column) for column in zip(*chunks, strict=True))
         slots, place = distinct(held)
-        return slots, _sums_by(place, samples, len(slots))
+        counts = _sums_by(place, samples, len(slots))
+        if len(times) < len(held):  # some were counted on arrival
+            return slots, counts, _NO_TIMES, _NO_VALUES
+        order = np.lexsort((times, place))  # stable: of equal times the last arrival stays last
+        last = order[np.cumsum(np.bincount(place, minlength=len(slots))) - 1]
+        return slots, counts, times[last].astype(np.int64), values[last].astype(np.float64)
 
     def expire(self, now: int) -> list[Slots]:
-        """Take back the panes that left at event time `now`; return the slots concerned."""
-        gone = self.panes.expire(now)
-        for slots, counts in gone:
+        """Move on to event time `now`; return the slots of what came into the window and of what left it."""
+        if self.panes.begins_anew(now):
+            return self._emptied()
+        entered, gone = self.panes.move_to(now)
+        for slots, counts, times, values in entered:
+            self._count[slots] += counts.astype(np.int64, copy=False)
+            self._follow(slots, times.astype(np.int64, copy=False), values)
+        for slots, counts, _, _ in gone:
             self._count[slots] -= counts
             self.reset(slots[self._count[slots] == 0].astype(np.int64))
-        return [slots for slots, _ in gone]
+        return [chunk[0] for chunk in (*entered, *gone)]
+
+    def _emptied(self) -> list[Slots]:
+        slots = self._count.nonzero()[0]
+        self.reset(slots)
+        return [slots.astype(np.int32)] if len(slots) else []
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window."""
@@ -189,7 +233,7 @@ class LastValues:
             "time": self._time[:used].copy(),
             "value": self._value[:used].copy(),
         }
-        panes = self.panes.freeze(_COUNTED, lambda chunk: chunk)
+        panes = self.panes.freeze(_WAITING if self.panes.waits else _COUNTED, _columns_of)
 
         def state() -> State:
             return {name: packed(column) for name, column in held.items()} | {"panes": panes()}
@@ -201,7 +245,7 @@ class LastValues:
         self._count[:used] = section.array("count", np.int64, used)
         self._time[:used] = section.array("time", np.int64, used)
         self._value[:used] = section.array("value", np.float64, used)
-        self.panes.thaw(section.part("panes"), _COUNTED, used, lambda columns: (columns[0], columns[1]))
+        self.panes.thaw(section.part("panes"), _WAITING if self.panes.waits else _COUNTED, used, _counted_of)
 
     def last(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] last values in raw units; NaN where there are no samples."""
@@ -210,6 +254,19 @@ class LastValues:
     def times(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] event times of the last values; 0 where there are no samples."""
         return self._time[slots]
+
+
+def _columns_of(chunk: _Counted) -> tuple[Array, ...]:
+    slots, counts, times, _ = chunk
+    if len(times):
+        return chunk
+    return slots, counts, np.full(len(slots), _NEVER), np.full(len(slots), np.nan)
+
+
+def _counted_of(columns: list[Array]) -> _Counted:
+    if len(columns) > len(_COUNTED) and columns[2][0] != _NEVER:
+        return columns[0], columns[1], columns[2], columns[3]
+    return columns[0], columns[1], _NO_TIMES, _NO_VALUES
 
 
 def _sums_by(place: NDArray[np.intp], numbers: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -1,9 +1,10 @@
-"""Panes: the slices of event time that a sliding window is made of.
+"""Panes: the slices of event time that a window is made of.
 
-A window `(T - window, T]` is kept as panes `[index * pane, (index + 1) * pane)`. A sample goes to one pane; a pane
-leaves whole, once every instant in it is outside the window, so that a window is never shorter than asked and longer by
-at most one pane. Panes are sparse: they hold only the groups that had samples. A pane that time has passed is merged
-into one chunk of narrow columns; samples that come for it later are chunks beside it until it is merged again.
+A window is kept as panes `[index * width, (index + 1) * width)`; which of them are in it at an instant is its reach's
+(`tocsin.windows.reach`). A sample goes to one pane. Where the window lies in the past or moves by whole buckets, a pane
+waits first, counted in no total, until it comes into the window; it leaves whole. Panes are sparse: they hold only the
+groups that had samples. A pane that time has passed is merged into one chunk of narrow columns; samples that come for
+it later are chunks beside it until it is merged again.
 Source: Li et al., "No Pane, No Gain", SIGMOD Record 34:1, 2005.
 """
 
@@ -17,11 +18,11 @@ from numpy.typing import DTypeLike, NDArray
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 from tocsin.windows.narrow import narrowed
+from tocsin.windows.reach import ALWAYS, Reach, Sliding
 
-__all__ = ["Layout", "Panes", "merge_tail", "pane_width", "parts_of", "runs_of"]
+__all__ = ["Layout", "Panes", "merge_tail", "panes_over", "parts_of", "runs_of"]
 
 _SECOND = 1_000_000_000
-_FIVE_MINUTES = 300 * _SECOND
 
 _MERGE_AT = 32
 """Chunks of one pane before some are merged: what a small batch costs against what a pane weighs."""
@@ -32,22 +33,13 @@ _REST_EVERY = 16
 """Chunks added between two looks for panes at rest."""
 _REST_ROWS = 20_000
 """About so many rows are merged at a look: a millisecond."""
+_NEVER = -(1 << 62)
 
 Chunk = TypeVar("Chunk", bound=tuple[Any, ...])
 """Columns of equal length, the first of which says what the rows are of."""
 
 Layout = Mapping[str, tuple[DTypeLike, tuple[int, ...]]]
 """The columns of a chunk by name: type, and shape of a row."""
-
-
-def pane_width(window_ns: int) -> int:
-    """Return the width of a window's panes, nanoseconds: at most 1 s up to 5 minutes, at most window/300 above.
-
-    A window shorter than 30 s has panes of a thirtieth of it, so that "longer by one pane" stays a small error.
-    """
-    if window_ns > _FIVE_MINUTES:
-        return window_ns // 300
-    return min(_SECOND, max(1, window_ns // 30))
 
 
 def runs_of(sorted_panes: NDArray[np.int64]) -> Iterator[tuple[int, slice]]:
@@ -91,10 +83,22 @@ def merge_tail(chunks: list[Chunk], merge: Callable[[list[Chunk]], Chunk]) -> No
 class Panes(Generic[Chunk]):
     """The panes of one window; each holds chunks, which the window that owns them adds, merges and takes back."""
 
-    def __init__(self, window_ns: int) -> None:
-        self.window_ns = window_ns
-        self.width_ns = pane_width(window_ns)
+    def __init__(self, window: int | Reach) -> None:
+        """`window` is a reach, or the length of a sliding window, nanoseconds."""
+        self.reach: Reach = Sliding(window) if isinstance(window, int) else window
+        self.window_ns = self.reach.window_ns
+        self.width_ns = self.reach.width_ns
         self.chunks: dict[int, list[Chunk]] = {}
+        """What counts, by pane."""
+        self.waiting: dict[int, list[Chunk]] = {}
+        """What is still to come into the window, by pane."""
+        self._moved = _NEVER
+        self.counts_below = self.reach.counts_below(0)
+        """The pane below which samples count at once."""
+        self.waits = self.counts_below != ALWAYS
+        """Whether samples may have to wait."""
+        self._earliest: int | None = None
+        """Of the panes that wait."""
         self._oldest: int | None = None
         self._newest = -1
         self._open_panes = max(1, _OPEN_NS // self.width_ns)
@@ -115,63 +119,105 @@ class Panes(Generic[Chunk]):
         rows = 0
         for pane in sorted(pane for pane in self._loose if pane < self._newest - self._open_panes):
             self._loose.discard(pane)
-            chunks = self.chunks.get(pane)
-            if chunks:
+            for chunks in self._chunks_of(pane):
                 rows += sum(len(chunk[0]) for chunk in chunks)
                 chunks[:] = [_narrow(merge(chunks))]
             if rows > _REST_ROWS:
                 return
 
+    def _chunks_of(self, pane: int) -> list[list[Chunk]]:
+        return [held[pane] for held in (self.chunks, self.waiting) if pane in held]
+
     def append(self, pane: int, chunk: Chunk) -> list[Chunk]:
-        """Add a chunk to a pane and return all of the pane's chunks, for the caller to merge in place."""
-        chunks = self.chunks.setdefault(pane, [])
+        """Add a chunk to a pane and return those of the pane that count, or wait, with it; the caller merges them."""
+        if pane >= self.counts_below:
+            chunks = self.waiting.setdefault(pane, [])
+            if self._earliest is None or pane < self._earliest:
+                self._earliest = pane
+        else:
+            chunks = self.chunks.setdefault(pane, [])
+            if self._oldest is None or pane < self._oldest:
+                self._oldest = pane
         chunks.append(chunk)
-        if self._oldest is None or pane < self._oldest:
-            self._oldest = pane
         return chunks
 
+    def counted(self, times: NDArray[np.int64]) -> slice | None:
+        """Return which rows of rising times count at once; None for all, as it is without offset and buckets."""
+        if not self.waits:
+            return None
+        return slice(0, int(np.searchsorted(times // self.width_ns, self.counts_below)))
+
+    def late_before(self, now: int) -> int:
+        """Return the event time before which samples are late at event time `now`; nothing older counts any more."""
+        return self.first_live(now) * self.width_ns
+
     def is_late(self, times: NDArray[np.int64], now: int) -> NDArray[np.bool_]:
-        """Return [n] whether a sample's pane has left the window at event time `now`."""
+        """Return [n] whether a sample's pane is over for good at event time `now`."""
         return times // self.width_ns < self.first_live(now)
 
     def first_live(self, now: int) -> int:
-        """Return the index of the oldest pane that is in the window at `now`."""
-        return (now - self.window_ns + 1) // self.width_ns
+        """Return the index of the oldest pane whose samples are not late at `now`."""
+        return self.reach.first_live(now)
+
+    @property
+    def next_change(self) -> int | None:
+        """The event time at which the next pane leaves or comes in; None without panes."""
+        leaves = None if self._oldest is None else self.reach.leaves(self._oldest)
+        if self._earliest is None:
+            return leaves
+        enters = self.reach.enters(self._earliest, self._moved)
+        return enters if leaves is None or enters < leaves else leaves
 
     @property
     def next_expiry(self) -> int | None:
-        """The event time at which the oldest pane leaves; None without panes."""
-        return None if self._oldest is None else (self._oldest + 1) * self.width_ns - 1 + self.window_ns
+        """The same as `next_change`."""
+        return self.next_change
 
-    def expire(self, now: int) -> list[Chunk]:
-        """Remove the panes that have left the window at `now` and return their chunks."""
-        first = self.first_live(now)
+    def begins_anew(self, now: int) -> bool:
+        """Return whether everything returns to nothing at `now`."""
+        return False
+
+    def move_to(self, now: int) -> tuple[list[Chunk], list[Chunk]]:
+        """Move the window to event time `now` and return the chunks that came into it and those that left it.
+
+        What came in and left since the last move was never in a total and is in neither.
+        """
+        entered = self._taken_in(now) if self.waits else []
+        first = self.reach.first(now)
         if self._oldest is None or self._oldest >= first:
-            return []
+            return entered, []
         gone = [pane for pane in self.chunks if pane < first]
         removed = [chunk for pane in sorted(gone) for chunk in self.chunks.pop(pane)]
         self._oldest = min(self.chunks, default=None)
-        return removed
+        return entered, removed
+
+    def _taken_in(self, now: int) -> list[Chunk]:
+        moved = self.reach.moved_at(now)
+        if moved <= self._moved:
+            return []
+        self._moved, self.counts_below = moved, self.reach.counts_below(moved)
+        first, last = self.reach.first(moved), self.reach.last(moved)
+        if self._earliest is None or self._earliest > last:
+            return []
+        entered: list[Chunk] = []
+        for pane in sorted(pane for pane in self.waiting if pane <= last):
+            chunks = self.waiting.pop(pane)
+            if pane >= first:
+                entered += chunks
+                self.chunks.setdefault(pane, []).extend(chunks)
+        self._earliest = min(self.waiting, default=None)
+        self._oldest = min(self.chunks, default=None)
+        return entered
 
     def freeze(self, layout: Layout, columns_of: Callable[[Chunk], tuple[NDArray[Any], ...]]) -> Frozen:
         """Return the panes' state; no chunk is ever changed, so that lists of them are all that is copied."""
-        held = [(pane, chunks.copy()) for pane, chunks in self.chunks.items()]
-        newest, loose = self._newest, list(self._loose)
+        counted = _frozen(self.chunks, layout, columns_of)
+        waiting = _frozen(self.waiting, layout, columns_of) if self.waits else None
+        newest, loose, moved = self._newest, list(self._loose), self._moved
 
         def state() -> State:
-            rows = [columns_of(chunk) for _, chunks in held for chunk in chunks]
-            columns = [
-                np.concatenate(column, dtype=dtype)
-                for column, (dtype, _) in zip(zip(*rows, strict=True), layout.values(), strict=False)
-            ]
-            return {
-                "newest": newest,
-                "loose": np.array(loose, np.int64),
-                "panes": np.array([pane for pane, _ in held], np.int64),
-                "chunks": np.array([len(chunks) for _, chunks in held], np.int64),
-                "rows": np.array([len(columns[0]) for columns in rows], np.int64),
-                "columns": {name: packed(column) for name, column in zip(layout, columns, strict=False)},
-            }
+            held = {"newest": newest, "loose": np.array(loose, np.int64), **counted()}
+            return held if waiting is None else {**held, "moved": moved, "waiting": waiting()}
 
         return state
 
@@ -183,22 +229,59 @@ class Panes(Generic[Chunk]):
         The first column says what the rows are of, and is from 0 to `below` - 1. Each chunk gets arrays of its own, so
         that its memory goes when its pane leaves.
         """
-        panes = section.array("panes", np.int64)
-        if len(np.unique(panes)) != len(panes):
-            raise section.unfit("has a pane twice")
-        counts = section.array("chunks", np.int64, len(panes), least=1, below=1 << 31)
-        ends = np.cumsum(section.array("rows", np.int64, int(counts.sum()), least=1, below=1 << 31)).tolist()
-        size, held = (ends[-1] if ends else 0), section.part("columns")
-        columns: list[NDArray[Any]] = []
-        for name, (dtype, shape) in layout.items() if size else ():
-            bounds = {} if columns else {"least": 0, "below": below}
-            columns.append(held.array(name, dtype, size, shape=shape, **bounds))
-        chunks = (chunk_of([_own(column[begin:end]) for column in columns]) for begin, end in pairwise([0, *ends]))
-        pairs = zip(panes.tolist(), counts.tolist(), strict=True)
-        self.chunks = {pane: list(islice(chunks, count)) for pane, count in pairs}
+        self.chunks = _thawed(section, layout, below, chunk_of)
         self._oldest = min(self.chunks, default=None)
         self._newest = section.integer("newest", -1)
         self._loose = set(section.array("loose", np.int64).tolist())
+        if self.waits:
+            self.waiting = _thawed(section.part("waiting"), layout, below, chunk_of)
+            self._earliest = min(self.waiting, default=None)
+            self._moved = section.integer("moved", _NEVER)
+            self.counts_below = self.reach.counts_below(self._moved)
+
+
+def panes_over(window: "int | Reach | Panes[Chunk]") -> "Panes[Chunk]":
+    """Return panes as they are, or those of a reach or of a sliding window's length in nanoseconds."""
+    return window if isinstance(window, Panes) else Panes(window)
+
+
+def _frozen(
+    panes: Mapping[int, list[Chunk]], layout: Layout, columns_of: Callable[[Chunk], tuple[NDArray[Any], ...]]
+) -> Callable[[], dict[str, State]]:
+    held = [(pane, chunks.copy()) for pane, chunks in panes.items()]
+
+    def state() -> dict[str, State]:
+        rows = [columns_of(chunk) for _, chunks in held for chunk in chunks]
+        columns = [
+            np.concatenate(column, dtype=dtype)
+            for column, (dtype, _) in zip(zip(*rows, strict=True), layout.values(), strict=False)
+        ]
+        return {
+            "panes": np.array([pane for pane, _ in held], np.int64),
+            "chunks": np.array([len(chunks) for _, chunks in held], np.int64),
+            "rows": np.array([len(columns[0]) for columns in rows], np.int64),
+            "columns": {name: packed(column) for name, column in zip(layout, columns, strict=False)},
+        }
+
+    return state
+
+
+def _thawed(
+    section: Section, layout: Layout, below: int, chunk_of: Callable[[list[NDArray[Any]]], Chunk]
+) -> dict[int, list[Chunk]]:
+    panes = section.array("panes", np.int64)
+    if len(np.unique(panes)) != len(panes):
+        raise section.unfit("has a pane twice")
+    counts = section.array("chunks", np.int64, len(panes), least=1, below=1 << 31)
+    ends = np.cumsum(section.array("rows", np.int64, int(counts.sum()), least=1, below=1 << 31)).tolist()
+    size, held = (ends[-1] if ends else 0), section.part("columns")
+    columns: list[NDArray[Any]] = []
+    for name, (dtype, shape) in layout.items() if size else ():
+        bounds = {} if columns else {"least": 0, "below": below}
+        columns.append(held.array(name, dtype, size, shape=shape, **bounds))
+    chunks = (chunk_of([_own(column[begin:end]) for column in columns]) for begin, end in pairwise([0, *ends]))
+    pairs = zip(panes.tolist(), counts.tolist(), strict=True)
+    return {pane: list(islice(chunks, count)) for pane, count in pairs}
 
 
 _turns = count()

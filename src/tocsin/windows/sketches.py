@@ -18,7 +18,8 @@ from tocsin.model.state import Frozen, State
 from tocsin.windows.groups import grown
 from tocsin.windows.index import KeyIndex, Secret, mix
 from tocsin.windows.narrow import distinct, narrowed
-from tocsin.windows.panes import Layout, Panes, parts_of
+from tocsin.windows.panes import Layout, Panes, panes_over, parts_of
+from tocsin.windows.reach import Reach
 from tocsin.windows.sums import Samples
 
 __all__ = ["ACCURACY", "SketchCourse", "Sketches", "bucket_of", "value_of"]
@@ -32,6 +33,8 @@ _OFFSET = 1 << 16
 _TINY = 1e-9
 _HUGE = 1e308
 _TIDY_AT = 65_536
+_TIDY_EVERY = 64
+"""Changes between two looks for counters to drop where panes wait, all of which are looked through."""
 _CELLS = 1 << 16
 """Samples times buckets that are followed at once: half a megabyte."""
 _NOTHING = np.iinfo(np.int64).min
@@ -59,12 +62,17 @@ def value_of(bucket: NDArray[np.int64]) -> NDArray[np.float64]:
 class Sketches:
     """Percentiles per group. A (slot, bucket) pair that occurs has a counter; a slot knows its counters."""
 
-    def __init__(self, window_ns: int, secret: Secret | None = None) -> None:
-        self.panes: Panes[_Chunk] = Panes(window_ns)
+    def __init__(self, window: int | Reach | Panes[_Chunk], secret: Secret | None = None) -> None:
+        self.panes = panes_over(window)
         self._secret = secret or Secret()
         self.capacity = 16
         self._count = np.zeros(self.capacity, np.int64)
         self._top = np.full(self.capacity, _NOTHING)
+        self._turn = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin without counters."""
         self._index = KeyIndex()
         self._held = np.zeros(1024, np.int64)
         self._bucket = np.zeros(1024, np.int64)
@@ -83,12 +91,13 @@ class Sketches:
         self._top[slots] = _NOTHING
 
     def add(self, samples: Samples) -> None:
-        """Count samples; those of panes that have left must not be among them."""
+        """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
         buckets = bucket_of(samples.values.astype(np.float64))
         counters = self._counters_of(samples.slots, buckets)
-        np.add.at(self._held, counters, 1)
-        np.add.at(self._count, samples.slots, 1)
-        np.maximum.at(self._top, samples.slots, buckets)
+        counted = slice(None) if (rows := self.panes.counted(samples.times)) is None else rows
+        np.add.at(self._held, counters[counted], 1)
+        np.add.at(self._count, samples.slots[counted], 1)
+        np.maximum.at(self._top, samples.slots[counted], buckets[counted])
         ones = np.ones(len(counters), np.int64)
         for pane, rows in parts_of(samples.times, self.panes.width_ns) if len(samples) else ():
             chunk = (counters, ones) if rows is None else (counters[rows], ones[rows])
@@ -115,27 +124,51 @@ class Sketches:
             self._slot = grown(self._slot, size, 0)  # type: ignore[assignment]  # as above
 
     def expire(self, now: int) -> list[Slots]:
-        """Take back the panes that left at event time `now`; return the slots concerned."""
+        """Move on to event time `now`; return the slots of what came into the window and of what left it."""
+        if self.panes.begins_anew(now):
+            return self._emptied()
         touched = []
-        for counters, held in self.panes.expire(now):
+        entered, gone = self.panes.move_to(now)
+        for counters, held in entered:
+            slots, counts = self._slot[counters], held.astype(np.int64, copy=False)
+            np.add.at(self._held, counters, counts)
+            np.add.at(self._count, slots, counts)
+            np.maximum.at(self._top, slots, self._bucket[counters])
+            touched.append(slots)
+        for counters, held in gone:
             slots, counts = self._slot[counters], held.astype(np.int64, copy=False)
             np.subtract.at(self._held, counters, counts)
             np.subtract.at(self._count, slots, counts)
             self.reset(slots[self._count[slots] == 0].astype(np.int64))
             touched.append(slots)
-        if touched and self._index.rows > _TIDY_AT and int(np.count_nonzero(self._held)) * 4 < self._index.rows:
-            self._tidy()
+        if touched and self._index.rows > _TIDY_AT:
+            self._turn += 1
+            if not self.panes.waiting or self._turn % _TIDY_EVERY == 0:
+                self._tidy()
         return touched
 
+    def _emptied(self) -> list[Slots]:
+        slots = self._count.nonzero()[0]
+        self.reset(slots)
+        self._forget()
+        return [slots.astype(np.int32)] if len(slots) else []
+
     def _tidy(self) -> None:
-        """Drop the counters that are at zero, once they are most."""
-        used = self._held[: self._index.rows].nonzero()[0]
+        """Drop the counters that are at zero and in no pane that waits, once they are most."""
+        kept = self._held[: self._index.rows] > 0
+        for chunks in self.panes.waiting.values():
+            for counters, _ in chunks:
+                kept[counters] = True
+        used = kept.nonzero()[0]
+        if len(used) * 4 >= self._index.rows:
+            return
         moved = np.full(self._index.rows, -1, np.int32)
         moved[used] = np.arange(len(used), dtype=np.int32)
         self._index.renumber(moved)
         self._held, self._bucket, self._slot = self._held[used], self._bucket[used], self._slot[used]
-        for chunks in self.panes.chunks.values():
-            chunks[:] = [(narrowed(moved[counters]), counts) for counters, counts in chunks]
+        for held in (self.panes.chunks, self.panes.waiting):
+            for chunks in held.values():
+                chunks[:] = [(narrowed(moved[counters]), counts) for counters, counts in chunks]
         self._counters = _by_slot(self._slot)
 
     def freeze(self, used: int) -> Frozen:

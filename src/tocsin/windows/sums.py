@@ -17,7 +17,8 @@ from tocsin.model.state import Frozen, State
 from tocsin.windows.exact import add_pairs, moments_of, running_pairs, variance_of, weighted_powers
 from tocsin.windows.groups import grown
 from tocsin.windows.narrow import distinct
-from tocsin.windows.panes import Layout, Panes, merge_tail, parts_of, runs_of
+from tocsin.windows.panes import Layout, Panes, merge_tail, panes_over, parts_of, runs_of
+from tocsin.windows.reach import Reach
 
 __all__ = ["FloatSums", "IntegerSums", "Samples"]
 
@@ -29,6 +30,8 @@ Slots = NDArray[np.int32]
 Array = NDArray[Any]
 _Chunk = tuple[Slots, tuple[Array, ...]]
 """[k] distinct or repeated slots, and their columns."""
+_Window = int | Reach | Panes[_Chunk]
+"""A sliding window's length in nanoseconds, another reach, or the panes themselves."""
 
 
 @dataclass(slots=True)
@@ -75,8 +78,8 @@ def _constant(longer: NDArray[np.int64], size: int) -> NDArray[np.int64]:
 class _Sums:
     """What both kinds share: panes of (slots, columns) chunks, and totals with one array per column."""
 
-    def __init__(self, window_ns: int, layout: Mapping[str, tuple[type, tuple[int, ...]]], chunks: Layout) -> None:
-        self.panes: Panes[_Chunk] = Panes(window_ns)
+    def __init__(self, window: _Window, layout: Mapping[str, tuple[type, tuple[int, ...]]], chunks: Layout) -> None:
+        self.panes = panes_over(window)
         self.capacity = 16
         self._totals: dict[str, Array] = {
             name: np.zeros((self.capacity, *shape), dtype) for name, (dtype, shape) in layout.items()
@@ -111,8 +114,17 @@ class _Sums:
             total[slots] = 0
 
     def seconds(self) -> float:
-        """Return the window's length."""
+        """Return the window's length; of the calendar the present period's."""
         return self.panes.window_ns / 1e9
+
+    def _emptied(self) -> list[Slots]:
+        """Set everything back to nothing and return the slots that had samples."""
+        used = np.zeros(self.capacity, np.bool_)
+        for total in self._totals.values():
+            used |= total.reshape(self.capacity, -1).any(axis=1)
+        slots = used.nonzero()[0].astype(np.int32)
+        self.reset(slots)
+        return [slots] if len(slots) else []
 
 
 def _ratio(totals: Array, counts: Array) -> NDArray[np.float64]:
@@ -126,18 +138,22 @@ def _ratio(totals: Array, counts: Array) -> NDArray[np.float64]:
 class IntegerSums(_Sums):
     """Exact sums of int64 values; what is not known (unpriced) is counted beside them."""
 
-    def __init__(self, window_ns: int) -> None:
+    def __init__(self, window: _Window) -> None:
         columns = dict.fromkeys(("count", "total", "unpriced"), (np.int64, ()))
-        super().__init__(window_ns, columns, {"slots": (np.int32, ()), **columns})
+        super().__init__(window, columns, {"slots": (np.int32, ()), **columns})
 
     def add(self, samples: Samples) -> None:
-        """Count samples; those of panes that have left must not be among them."""
-        counts, unpriced = self._columns(samples)
-        np.add.at(self._totals["count"], samples.slots, counts)
-        np.add.at(self._totals["total"], samples.slots, samples.values)
+        """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
+        counts, unpriced = columns_now = self._columns(samples)
+        slots, values = samples.slots, samples.values
+        columns = counts, values, unpriced
+        if (rows := self.panes.counted(samples.times)) is not None:
+            slots, values = slots[rows], values[rows]
+            counts, unpriced = (column[rows] for column in columns_now)
+        np.add.at(self._totals["count"], slots, counts)
+        np.add.at(self._totals["total"], slots, values)
         if samples.unpriced is not None:
-            np.add.at(self._totals["unpriced"], samples.slots, unpriced)
-        columns = counts, samples.values, unpriced
+            np.add.at(self._totals["unpriced"], slots, unpriced)
         for pane, rows in parts_of(samples.times, self.panes.width_ns) if len(samples) else ():
             if rows is None:
                 self.panes.add(pane, (samples.slots, columns), _merged)
@@ -152,15 +168,16 @@ class IntegerSums(_Sums):
         return ones * ~samples.unpriced, samples.unpriced.astype(np.int64)
 
     def expire(self, now: int) -> list[Slots]:
-        """Take back the panes that left at event time `now`; return the slots concerned."""
-        touched = []
-        for slots, (counts, values, unpriced) in self.panes.expire(now):
-            np.subtract.at(self._totals["count"], slots, counts.astype(np.int64, copy=False))
-            np.subtract.at(self._totals["total"], slots, values.astype(np.int64, copy=False))
-            if unpriced.any():
-                np.subtract.at(self._totals["unpriced"], slots, unpriced.astype(np.int64, copy=False))
-            touched.append(slots)
-        return touched
+        """Move on to event time `now`; return the slots of what came into the window and of what left it."""
+        if self.panes.begins_anew(now):
+            return self._emptied()
+        entered, gone = self.panes.move_to(now)
+        for ufunc, chunks in ((np.add, entered), (np.subtract, gone)):
+            for slots, columns in chunks:
+                for name, column in zip(("count", "total", "unpriced"), columns, strict=True):
+                    if name != "unpriced" or column.any():
+                        ufunc.at(self._totals[name], slots, column.astype(np.int64, copy=False))
+        return [slots for slots, _ in (*entered, *gone)]
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window, unpriced ones included."""
@@ -192,7 +209,7 @@ class IntegerSums(_Sums):
 
     def after_each(self, slot: int, samples: Samples) -> "IntegerSums":
         """Return a window whose slot i is `slot` as it was after i + 1 of these samples, the last ones added to it."""
-        past = IntegerSums(self.panes.window_ns)
+        past = IntegerSums(self.panes)
         counts, unpriced = self._columns(samples)
         for name, column in (("count", counts), ("total", samples.values), ("unpriced", unpriced)):
             past._totals[name] = self._totals[name][slot] - column.sum() + np.cumsum(column)  # its own class
@@ -216,19 +233,20 @@ class FloatSums(_Sums):
     Totals are [slots, 3] pairs (`tocsin.windows.exact`) of weight, value * weight and value ** 2 * weight.
     """
 
-    def __init__(self, window_ns: int) -> None:
+    def __init__(self, window: _Window) -> None:
         pair = (np.float64, (3,))
         columns = {"count": (np.int64, ()), "high": pair, "low": pair}
-        super().__init__(window_ns, {**columns, "peak": (np.float64, ())}, {"slots": (np.int32, ()), **columns})
+        super().__init__(window, {**columns, "peak": (np.float64, ())}, {"slots": (np.int32, ()), **columns})
 
     def add(self, samples: Samples) -> None:
-        """Count samples; those of panes that have left must not be among them."""
+        """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
         with np.errstate(over="ignore", invalid="ignore"):
             for pane, rows in runs_of(samples.times // self.panes.width_ns):
                 whole = rows.stop - rows.start == len(samples)
                 # What is added is what will be subtracted, to the bit: a pane's own sum.
                 slots, columns = chunk = self._reduced(samples if whole else samples.part(rows))
-                self._apply(slots, *columns)
+                if pane < self.panes.counts_below:
+                    self._apply(slots, *columns)
                 merge_tail(self.panes.append(pane, chunk), _merged_pairs)
 
     @staticmethod
@@ -243,24 +261,30 @@ class FloatSums(_Sums):
         totals["high"][slots], totals["low"][slots] = add_pairs(totals["high"][slots], totals["low"][slots], high, low)
 
     def expire(self, now: int) -> list[Slots]:
-        """Take back the panes that left at event time `now`; return the slots concerned."""
-        gone = self.panes.expire(now)
-        if not gone:
-            return []
+        """Move on to event time `now`; return the slots of what came into the window and of what left it."""
+        if self.panes.begins_anew(now):
+            return self._emptied()
+        entered, gone = self.panes.move_to(now)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for slots, (count, high, low) in entered:
+                self._apply(slots, count.astype(np.int64, copy=False), high, low)
+            if gone:
+                self._take_back(gone)
+        return [slots for slots, _ in (*entered, *gone)]
+
+    def _take_back(self, gone: list[_Chunk]) -> None:
         totals = self._totals
         doubtful = []
-        with np.errstate(over="ignore", invalid="ignore"):
-            for slots, (count, high, low) in gone:
-                totals["peak"][slots] = np.maximum(totals["peak"][slots], totals["high"][slots, 2])
-                self._apply(slots, -count.astype(np.int64, copy=False), -high, -low)
-                kept = totals["high"][slots, 2] * _TRUSTED_DROP >= totals["peak"][slots]
-                if not kept.all():  # NaN, which an infinite value leaves behind, is not kept either
-                    doubtful.append(slots[~kept])
-            every = np.concatenate([slots for slots, _ in gone])
-            self.reset(every[totals["count"][every] == 0])
-            if doubtful:
-                self._add_up_anew(np.unique(np.concatenate(doubtful)))
-        return [slots for slots, _ in gone]
+        for slots, (count, high, low) in gone:
+            totals["peak"][slots] = np.maximum(totals["peak"][slots], totals["high"][slots, 2])
+            self._apply(slots, -count.astype(np.int64, copy=False), -high, -low)
+            kept = totals["high"][slots, 2] * _TRUSTED_DROP >= totals["peak"][slots]
+            if not kept.all():  # NaN, which an infinite value leaves behind, is not kept either
+                doubtful.append(slots[~kept])
+        every = np.concatenate([slots for slots, _ in gone])
+        self.reset(every[totals["count"][every] == 0])
+        if doubtful:
+            self._add_up_anew(np.unique(np.concatenate(doubtful)))
 
     def _add_up_anew(self, slots: Slots) -> None:
         slots = slots[self._totals["count"][slots] > 0]
@@ -304,7 +328,7 @@ class FloatSums(_Sums):
 
     def after_each(self, slot: int, samples: Samples) -> "FloatSums":
         """Return a window whose slot i is `slot` as it was after i + 1 of these samples, the last ones added to it."""
-        past, totals, weights = FloatSums(self.panes.window_ns), self._totals, samples.weights
+        past, totals, weights = FloatSums(self.panes), self._totals, samples.weights
         high, low = totals["high"][slot], totals["low"][slot]
         with np.errstate(over="ignore", invalid="ignore"):
             for _, rows in runs_of(samples.times // self.panes.width_ns):  # as they were added, so to the bit
