@@ -175,6 +175,26 @@ def test_a_percentile_is_followed_through_a_request_of_any_size() -> None:
     assert once == _played(rule, [spans[:3], spans[3:]])
 
 
+@pytest.mark.parametrize(
+    ("aggregate", "threshold", "sizes"),
+    [
+        (Aggregate.STDDEV, "0.25", [0.6, 0.1]),
+        (Aggregate.SUM, "0.7", [-0.9, 0.7, 0.9]),
+        (Aggregate.AVG, 0.2, [0.3, 0.1]),
+    ],
+)
+def test_a_float_that_is_its_threshold_is_so_in_other_requests(
+    aggregate: Aggregate, threshold: float | str, sizes: list[float]
+) -> None:
+    spans = [Span(at(i / 10), span=i + 1, numbers={"app.size": size}) for i, size in enumerate(sizes)]
+    for condition in (Condition.LT, Condition.LTE, Condition.GT, Condition.GTE):
+        rule = rule_of(
+            metric=Metric.ATTRIBUTE, attribute="app.size", aggregate=aggregate, condition=condition,
+            threshold=threshold, min_samples=len(spans),
+        )  # fmt: skip
+        assert _played(rule, [spans]) == _played(rule, [[span] for span in spans])
+
+
 def test_a_late_span_is_counted_though_newer_spans_came_with_it() -> None:
     rule = rule_of(metric=Metric.COUNT, condition=Condition.GTE, threshold=2, window_ns=60 * SECOND)
     early = Span(at(100), span=1)
