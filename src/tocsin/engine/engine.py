@@ -10,7 +10,7 @@ small ones.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -113,6 +113,11 @@ class Engine:
     def time(self) -> int:
         """Event time, Unix nanoseconds; 0 before the first sample."""
         return self._time
+
+    @property
+    def leaves(self) -> Collection[Leaf]:
+        """What is evaluated, to be read between calls: windows, groups and the rules over them."""
+        return self._plan.leaves.values()
 
     def ingest(self, batch: SpanBatch, now: int) -> list[AlertEvent]:
         """Count priced spans and return what changed because of them.
