@@ -75,7 +75,6 @@ _LEFT_OUT = {
     ("Lineage", "texts"): "as above",
     ("Traces", "known_texts"): "as above",
     ("TraceLabels", "texts"): "as above",
-    ("Traces", "_leaving"): "whose facts are still there, and not asked for any more",
     ("Watch", "_rule_at"): "found again when it is asked for",
     ("Panes", "_turn"): "spreads work",
     ("NativeIndex", "_table"): "compared by its keys",
@@ -196,10 +195,10 @@ def _meant(kind: str, name: str, owner: Any, value: Any) -> Any:  # noqa: ANN401
             }
         case "_Responses", "_start" | "_end" | "_output" | "_usage" | "_scope":
             return value[: owner._index.rows]
-        case "_Responses", "_recent":
-            return None if value is None else [_calls(batch.take(rows), ("response_id",)) for batch, rows in value]
-        case "Twins", "_recent":
-            return [(_calls(batch, ("service", "model")), known) for batch, known in value]
+        case "Recent", "_blocks":
+            return [_calls(batch, batch.labels) for batch in value]
+        case "Recent", "_fresh":
+            return _calls(owner._slim(value), None) if value else None
         case "Agenda", "_notes":
             return {at: np.unique(np.concatenate(slots)) for at, slots in value.items()}
         case "Waiting", "_parked":

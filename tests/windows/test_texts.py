@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tocsin.windows.texts import Codes, Texts, kept_codes, with_room
+from tocsin.windows.texts import Texts, kept_codes, with_room
 
 
 def test_equal_texts_have_one_number_and_the_last_is_that_of_none() -> None:
@@ -21,7 +21,8 @@ words = st.lists(st.text("abcdefgh", min_size=1, max_size=2), min_size=1, max_si
 
 @given(st.lists(st.tuples(words, st.booleans(), st.integers(0, 40)), max_size=30))
 def test_a_number_stands_for_its_text_as_long_as_a_column_has_it(steps: list[tuple[list[str], bool, int]]) -> None:
-    texts, column, held = Texts(), np.zeros(0, np.int32), []
+    texts, column = Texts(), np.zeros(0, np.int32)
+    held: list[str] = []
     for values, is_swept, dropped in steps:
         column, held = np.concatenate([column, texts.codes(values)[:-1]]), held + values
         column, held = column[dropped:], held[dropped:]
@@ -55,8 +56,8 @@ def test_texts_that_nobody_has_any_more_take_no_room() -> None:
 
 def test_a_column_of_many_texts_becomes_wider_and_keeps_what_it_had() -> None:
     texts = Texts()
-    column: Codes = np.zeros(4, np.uint16)
-    assert texts.dtype is np.uint16
+    column = texts.column(4)
+    assert column.dtype == np.uint16
     column[:2] = texts.codes(["a", "b"])[:-1]
     texts.codes([str(n) for n in range(1 << 16)])
     wide = with_room(column, 8, texts)

@@ -6,13 +6,12 @@ has them. Those that belong to a branch (which agent, which prompt) wait until t
 first agent heard of need not be the one above.
 """
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.engine.batches import states_of, thawed_batches
+from tocsin.engine.batches import Recent
 from tocsin.engine.twins import Twins, has_usage, model_calls
 from tocsin.model.batch import ABSENT, CostSource, SpanBatch, SpanClass
 from tocsin.model.columns import TextColumn
@@ -30,6 +29,7 @@ _RESPONSES = 1 << 18
 _RECENT = 1 << 14
 _KEPT = {"_start": np.int64, "_end": np.int64, "_output": np.int64, "_usage": np.bool_, "_scope": np.uint32}
 """The columns of _Responses."""
+_COMPARED = ("start", "end", "input_tokens", "output_tokens", "deferred", "scope")
 
 
 @dataclass(slots=True)
@@ -219,9 +219,8 @@ class _Responses:
         self._scope = np.zeros(_RESPONSES, np.uint32)
         self._only: int | None = None
         """The one library that was seen; while there is no other, no call can have two spans by two."""
-        self._recent: deque[tuple[SpanBatch, NDArray[np.intp]]] | None = deque()
+        self._recent: Recent | None = Recent(_COMPARED, ("response_id",), _RECENT)
         """Its latest calls, for when another one appears; None once it has."""
-        self._recent_rows = 0
 
     def repeated(self, batch: SpanBatch, calls: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return [n] which of the calls are a second span of a call that is counted."""
@@ -242,14 +241,11 @@ class _Responses:
         scopes = batch.scope[rows]
         self._only = int(scopes[0]) if self._only is None else self._only
         if (scopes == self._only).all():
-            self._recent.append((batch, rows))
-            self._recent_rows += len(rows)
-            while self._recent_rows - len(self._recent[0][1]) >= _RECENT:
-                self._recent_rows -= len(self._recent.popleft()[1])
+            self._recent.add(batch, rows)
             return True
-        recent, self._recent, self._recent_rows = self._recent, None, 0
-        for past, kept in recent:
-            self._part(past, past.labels["response_id"], kept[-_RESPONSES // 2 :])
+        recent, self._recent = self._recent, None
+        for past in recent:
+            self._part(past, past.labels["response_id"], np.arange(len(past))[-_RESPONSES // 2 :])
         return False
 
     def _part(self, batch: SpanBatch, ids: TextColumn, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -278,13 +274,11 @@ class _Responses:
     def freeze(self) -> Frozen:
         keys, rows = self._index.freeze(), self._index.rows
         columns = {name: getattr(self, name)[:rows].copy() for name in _KEPT}
-        only, recent = self._only, None if self._recent is None else list(self._recent)
+        only, recent = self._only, None if self._recent is None else self._recent.freeze()
 
         def state() -> State:
-            held: dict[str, State] = {"keys": keys(), "only": only, "recent": None}
-            if recent is not None:
-                held["recent"] = states_of([batch.take(rows) for batch, rows in recent], ["response_id"])
-            return {**held, "columns": dict(columns)}
+            held: State = None if recent is None else recent()
+            return {"keys": keys(), "only": only, "recent": held, "columns": dict(columns)}
 
         return state
 
@@ -296,11 +290,10 @@ class _Responses:
         for name, dtype in _KEPT.items():
             getattr(self, name)[:rows] = columns.array(name, dtype, rows)
         self._only = section.optional("only")
-        self._recent = None
-        if not section.is_none("recent"):
-            recent = thawed_batches(section.part("recent"))
-            self._recent = deque((batch, np.arange(len(batch))) for batch in recent)
-            self._recent_rows = sum(map(len, recent))
+        if section.is_none("recent") or self._recent is None:
+            self._recent = None
+        else:
+            self._recent.thaw(section.part("recent"))
 
     def _keep(self, batch: SpanBatch, places: NDArray[np.int32] | int, rows: NDArray[np.intp] | int) -> None:
         """Remember the call that stands for an id; of several the last."""

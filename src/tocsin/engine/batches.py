@@ -1,6 +1,7 @@
 """Rows of batches that parts of the engine keep for a while, as state."""
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from tocsin.model.batch import CostSource, SpanBatch, SpanClass
 from tocsin.model.columns import TextColumn
 from tocsin.model.sections import Section, packed
-from tocsin.model.state import State
+from tocsin.model.state import Frozen, State
 
-__all__ = ["conformed", "parted", "state_of", "states_of", "thawed_batch", "thawed_batches"]
+__all__ = ["Recent", "conformed", "parted", "state_of", "states_of", "thawed_batch", "thawed_batches"]
 
 _INTEGERS = (
     "arrival", "start", "end", "latency", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",
@@ -28,6 +29,8 @@ _COLUMNS: dict[str, type[np.generic]] = {
     "cost_source": np.uint8,
     "scope": np.uint32,
 }
+_BLOCK_ROWS = 2048
+_MOST_FRESH = 64
 _BELOW = {"span_class": len(SpanClass), "cost_source": len(CostSource)}
 
 
@@ -80,6 +83,78 @@ def thawed_batches(section: Section) -> list[SpanBatch]:
     if int(sizes.sum()) != len(whole):
         raise section.unfit("has another number of rows than it says")
     return [parted(whole, slice(begin, end)) for begin, end in pairwise([0, *np.cumsum(sizes).tolist()])]
+
+
+class Recent:
+    """Rows of the latest batches as far as some columns and labels go; the others are absent, and take no room.
+
+    Blocks of a few thousand rows are made of them, so that what a batch has beside is not kept for its sake.
+    """
+
+    def __init__(self, columns: Iterable[str], labels: Iterable[str], rows: int) -> None:
+        """Make it; at least so many `rows` stay, and a block more at the most."""
+        self._columns = frozenset(columns)
+        self._labels = tuple(labels)
+        self._limit = rows
+        self._blocks: deque[SpanBatch] = deque()
+        self._fresh: list[tuple[SpanBatch, NDArray[np.intp]]] = []
+        self._rows = self._fresh_rows = 0
+
+    def add(self, batch: SpanBatch, rows: NDArray[np.intp]) -> None:
+        """Keep some rows of a batch."""
+        if not len(rows):
+            return
+        self._fresh.append((batch, rows))
+        self._fresh_rows += len(rows)
+        self._rows += len(rows)
+        if self._fresh_rows >= _BLOCK_ROWS or len(self._fresh) >= _MOST_FRESH:
+            self._blocks.append(self._slim(self._fresh))
+            self._fresh, self._fresh_rows = [], 0
+        while self._blocks and self._rows - len(self._blocks[0]) >= self._limit:
+            self._rows -= len(self._blocks.popleft())
+
+    def __iter__(self) -> Iterator[SpanBatch]:
+        """Yield the rows, the oldest first."""
+        yield from self._blocks
+        if self._fresh:
+            yield self._slim(self._fresh)
+
+    def _slim(self, parts: Sequence[tuple[SpanBatch, NDArray[np.intp]]]) -> SpanBatch:
+        size = sum(len(rows) for _, rows in parts)
+        columns = {
+            name: np.concatenate([getattr(batch, name)[rows] for batch, rows in parts])
+            if name in self._columns
+            else np.broadcast_to(dtype(0), size)
+            for name, dtype in _COLUMNS.items()
+        }
+        labels = {}
+        for label in self._labels:
+            codes, values = [], list[str]()
+            for batch, rows in parts:
+                text = TextColumn(batch.labels[label].code[rows], batch.labels[label].values).compacted()
+                codes.append(np.where(text.code < 0, np.int32(-1), text.code + np.int32(len(values))))
+                values += text.values
+            labels[label] = TextColumn(np.concatenate(codes), values)
+        return SpanBatch(**columns, labels=labels, numbers={})
+
+    def freeze(self) -> Frozen:
+        """Return the rows; no batch is ever changed."""
+        blocks, fresh = list(self._blocks), list(self._fresh)
+
+        def state() -> State:
+            whole = [*blocks, *([self._slim(fresh)] if fresh else [])]
+            sizes = np.array([len(batch) for batch in whole], np.int64)
+            return {"blocks": len(blocks), "sizes": sizes, "batch": state_of(whole, self._labels)}
+
+        return state
+
+    def thaw(self, section: Section) -> None:
+        """Take the rows of a state."""
+        batches = thawed_batches(section)
+        parts = [(batch, np.arange(len(batch))) for batch in batches]
+        blocks = section.integer("blocks", most=len(batches))
+        self._blocks, self._fresh = deque(self._slim([part]) for part in parts[:blocks]), parts[blocks:]
+        self._rows, self._fresh_rows = sum(map(len, batches)), sum(map(len, batches[blocks:]))
 
 
 def parted(batch: SpanBatch, rows: slice) -> SpanBatch:

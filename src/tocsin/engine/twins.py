@@ -6,12 +6,12 @@ library wraps and the other does not, both belong to one service, the inner lies
 counts agree as far as both state them. A span has one twin at most: equal calls at the same time stay as many as they
 are, since each has its own inner span.
 
-Only services where both kinds of span occur are looked at span by span. For all others a batch costs a reference.
+Only services where both kinds of span occur are looked at span by span. Of all others the latest calls are kept as far
+as they would be compared.
 """
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,7 +20,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.engine.batches import states_of, thawed_batches
+from tocsin.engine.batches import Recent
 from tocsin.model.batch import ABSENT, SpanBatch, SpanClass
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
@@ -32,6 +32,7 @@ _SLACK_NS = 1_000_000
 _HORIZON_NS = 60_000_000_000
 """How much later, in event time, the second span of a call may come."""
 _RECENT_ROWS = 1 << 15
+_COMPARED = ("start", "end", "span_class", "failed", "input_tokens", "output_tokens", "wraps", "deferred")
 _MAX_HELD = 1 << 16
 _MAX_SERVICES = 4096
 _MAX_LOOKED_AT = 64
@@ -125,8 +126,7 @@ class Twins:
     """Model calls of late, as far as a second span of one may still come; bounded in memory."""
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[SpanBatch, Mask]] = deque()
-        self._recent_rows = 0
+        self._recent = Recent(_COMPARED, ("service", "model"), _RECENT_ROWS)
         self._kinds: dict[Service, int] = {}
         """Which kinds of call spans a service writes, for those that wrote one that wraps."""
         self._pools: dict[Service, _Pool] = {}
@@ -150,7 +150,7 @@ class Twins:
             for call, service in self._calls(batch, self._rows(batch, known), self._batch):
                 self._match(call, service, result)
             self._limit()
-        self._remember(batch, known)
+        self._recent.add(batch, (model_calls(batch) & ~known).nonzero()[0])
         return result
 
     def _match(self, call: _Call, service: Service, result: Mask) -> None:
@@ -209,9 +209,9 @@ class Twins:
     def _direct_services(self) -> set[Service]:
         """Return the services of recent calls that do not wrap."""
         found: set[Service] = set()
-        for batch, known in self._recent:
+        for batch in self._recent:
             service = batch.labels["service"]
-            rows = np.flatnonzero(model_calls(batch) & ~known & ~batch.wraps)
+            rows = np.flatnonzero(~batch.wraps)
             found |= {service.values[code] if code >= 0 else None for code in np.unique(service.code[rows]).tolist()}
         return found
 
@@ -219,10 +219,10 @@ class Twins:
         """Look at services span by span from now on, beginning with their recent calls."""
         for name in services:
             self._pools[name] = _Pool()
-        for batch, known in self._recent:
+        for batch in self._recent:
             service = batch.labels["service"]
             wanted = np.array([*(value in services for value in service.values), None in services])
-            rows = np.flatnonzero(model_calls(batch) & ~known & wanted[service.code])
+            rows = np.flatnonzero(wanted[service.code])
             for call, name in self._calls(batch, rows, 0):
                 pool = self._pools[name]
                 before = len(pool)
@@ -244,25 +244,17 @@ class Twins:
             call = _Call(start, end, span_class, failed, read, written, name, wraps, usage, number, row)
             yield call, service.values[code] if code >= 0 else None
 
-    def _remember(self, batch: SpanBatch, known: Mask) -> None:
-        self._recent.append((batch, known))
-        self._recent_rows += len(batch)
-        while self._recent_rows > _RECENT_ROWS and len(self._recent) > 1:
-            self._recent_rows -= len(self._recent.popleft()[0])
-
     def freeze(self) -> Frozen:
         """Return the calls and services of late; no call is ever changed."""
-        recent, kinds, number = list(self._recent), self._kinds.copy(), self._batch
+        recent, kinds, number = self._recent.freeze(), self._kinds.copy(), self._batch
         pools = [(service, pool.wrapping.copy(), pool.direct.copy()) for service, pool in self._pools.items()]
 
         def state() -> State:
             calls = [call for _, wrapping, direct in pools for call in (*wrapping, *direct)]
             columns = {name: np.array([getattr(call, name) for call in calls], dtype) for name, dtype in _CALL.items()}
-            known = np.concatenate([np.zeros(0, np.bool_), *(known for _, known in recent)])
             return {
                 "batch": number,
-                "recent": states_of([batch for batch, _ in recent], ["service", "model"]),
-                "known": packed(known),
+                "recent": recent(),
                 "services": list(kinds),
                 "kinds": np.array(list(kinds.values()), np.int64),
                 "pools": [service for service, _, _ in pools],
@@ -277,11 +269,7 @@ class Twins:
     def thaw(self, section: Section) -> None:
         """Take the calls and services of a state."""
         self._batch = section.integer("batch")
-        batches = thawed_batches(section.part("recent"))
-        self._recent_rows = sum(map(len, batches))
-        ends = np.cumsum([len(batch) for batch in batches[:-1]], dtype=np.intp)
-        known = section.array("known", np.bool_, self._recent_rows)
-        self._recent = deque(zip(batches, np.split(known, ends) if batches else [], strict=True))
+        self._recent.thaw(section.part("recent"))
         services = section.texts_or_none("services")
         kinds = section.array("kinds", np.int64, len(services), least=1, below=_BOTH + 1)
         self._kinds = dict(zip(services, kinds.tolist(), strict=True))

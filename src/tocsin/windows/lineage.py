@@ -46,7 +46,7 @@ class Lineage:
         self._marks_started = 0
         self._parent = np.zeros(_FIRST_ROWS, np.uint64)
         self._class = np.zeros(_FIRST_ROWS, np.uint8)
-        self._codes: dict[str, Codes] = {label: np.zeros(_FIRST_ROWS, self.texts.dtype) for label in self.labels}
+        self._codes: dict[str, Codes] = {label: self.texts.column(_FIRST_ROWS) for label in self.labels}
         self._nested = _Marks()
         self._calls = _Marks()
         self._is_shared = False
@@ -55,7 +55,7 @@ class Lineage:
     def extend(self, labels: Sequence[str]) -> None:
         """Remember more labels from now on."""
         self.labels += tuple(labels)
-        self._codes |= {label: np.zeros(len(self._parent), self.texts.dtype) for label in labels}
+        self._codes |= {label: self.texts.column(len(self._parent)) for label in labels}
 
     def add(
         self,

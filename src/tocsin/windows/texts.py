@@ -43,14 +43,13 @@ class Texts:
         return len(self._values) > _NARROW
 
     @property
-    def dtype(self) -> type[np.uint16] | type[np.uint32]:
-        """The type that holds all numbers now."""
-        return np.uint32 if self.is_wide else np.uint16
-
-    @property
     def is_crowded(self) -> bool:
         """Whether it is time to `sweep`."""
         return len(self._values) >= self._limit and not self._unused
+
+    def column(self, size: int) -> Codes:
+        """Return [size] numbers of no text, of the type that holds all numbers now."""
+        return np.zeros(size, np.uint32) if self.is_wide else np.zeros(size, np.uint16)
 
     def sweep(self, mark: Callable[[NDArray[np.bool_]], None]) -> None:
         """Find the numbers that are free: `mark` sets those that some column has, in [len(self)] flags.

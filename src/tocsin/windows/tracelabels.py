@@ -35,7 +35,7 @@ class TraceLabels:
 
     def extend(self, labels: Sequence[str], slots: int = 0) -> None:
         """Follow more labels from now on; `slots` are given out already."""
-        self._first |= {label: np.zeros(max(slots, _FIRST), self.texts.dtype) for label in labels}
+        self._first |= {label: self.texts.column(max(slots, _FIRST)) for label in labels}
         self._further |= {label: {} for label in labels}
 
     def reserve(self, rows: int) -> None:

@@ -295,6 +295,7 @@ class Traces:
         """Return the traces' state; of those that are complete their keys and labels."""
         used, late_spans, numbers = self._used, self.late_spans, list(self._facts.numbers)
         live = np.flatnonzero(self._is_open[:used])
+        leaving = self._leaving  # never changed in place
         keys, held, closed = self._index.freeze(), self._held[:used].copy(), list(self._closed)
         parts = {
             "facts": self._facts.freeze(live),
@@ -310,6 +311,7 @@ class Traces:
                 "keys": keys(),
                 "held": packed(held),
                 "open": packed(live),
+                "leaving": leaving,
                 "closed": {
                     "times": np.array([time for time, _ in closed], np.int64),
                     "counts": np.array([len(slots) for _, slots in closed], np.int64),
@@ -338,6 +340,9 @@ class Traces:
         self._held[: self._used] = section.array("held", np.bool_, self._used)
         self._dropped = self._used - int(np.count_nonzero(self._held))
         self.late_spans = section.integer("late_spans")
+        self._leaving = section.array("leaving", np.int32, least=0, below=self._used)
+        if self._is_open[self._leaving].any():
+            raise section.unfit("has an open trace that is complete")
         self._facts.thaw(section.part("facts"), live)
         self._labels.thaw(section.part("labels"), self._used)
         self._failures.thaw(section.part("failures"), self._used)
