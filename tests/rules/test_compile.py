@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tocsin.model.batch import Needs, SpanClass
-from tocsin.rules.compile import compile_rule, default_aggregate
+from tocsin.rules.compile import RuleContext, compile_rule, default_aggregate
 from tocsin.rules.config import RuleConfig
 from tocsin.rules.needs import needs_of
 from tocsin.rules.rule import Aggregate, Condition, Level, Metric, NoData, Rule, Sampling, Scope, Severity
@@ -177,7 +177,7 @@ def test_spans_are_classes() -> None:
 
 def test_sampling_follows_the_configuration_unless_the_rule_says() -> None:
     config = RuleConfig.model_validate(LEAST)
-    made, _ = compile_rule(config, sampling=Sampling.ADJUST)
+    made, _ = compile_rule(config, RuleContext(Sampling.ADJUST))
     assert made is not None
     assert made.sampling is Sampling.ADJUST
     assert rule(sampling="adjust", window="5m").sampling is Sampling.ADJUST

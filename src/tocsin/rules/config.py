@@ -3,26 +3,36 @@
 How they go together is checked by `tocsin.rules.compile`, their templates by `tocsin.notify.template`.
 """
 
+import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from enum import StrEnum
+from functools import cache
 from typing import Annotated, ClassVar
 from urllib.parse import urlsplit
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from tocsin.model.settings import Duration, Settings
+from tocsin.model.settings import Duration, Settings, parse_duration
+from tocsin.rules.calendar import Period
 from tocsin.rules.document import WrittenFloat, WrittenInt
-from tocsin.rules.problems import one_of
+from tocsin.rules.problems import closest, one_of
 from tocsin.rules.rule import Aggregate, Condition, Metric, NoData, Sampling, Scope, Severity
 
 __all__ = [
     "ATTRIBUTE_PREFIX",
     "SHORT_NAMES",
     "SPAN_WORDS",
+    "Against",
+    "BaselineConfig",
     "BlockConfig",
+    "Bound",
     "LevelConfig",
+    "Mode",
     "RuleConfig",
+    "TimeZone",
     "labels_of",
     "written",
 ]
@@ -52,6 +62,28 @@ SPAN_WORDS = ("llm", "embeddings", "tool", "retrieval", "agent", "chain", "memor
 
 ATTRIBUTE_PREFIX = "attribute:"
 
+
+class Against(StrEnum):
+    """Conditions that compare with a baseline."""
+
+    BELOW = "below_baseline"
+    ABOVE = "above_baseline"
+
+
+class Bound(StrEnum):
+    """On which side of the threshold the value of a query fires."""
+
+    UPPER = "upper_bound"
+    LOWER = "lower_bound"
+
+
+class Mode(StrEnum):
+    """Whether anybody is told."""
+
+    LIVE = "live"
+    SHADOW = "shadow"
+
+
 _CONDITION_SIGNS = {
     ">": "gt",
     ">=": "gte",
@@ -64,6 +96,7 @@ _CONDITION_SIGNS = {
 _MAX_NAME = 120
 _MAX_LABEL = 255
 _MAX_TEXT = 10_000
+_INTERVAL_UNITS = {"second": "s", "minute": "m", "hour": "h", "day": "d"}
 _QUANTILE = re.compile(r"p(\d{1,2}(\.\d+)?)")
 _OR = re.compile(r"\s+or\s+")
 
@@ -116,7 +149,7 @@ def _metric(value: object) -> str:
     name = written(value).strip()
     if name.startswith(ATTRIBUTE_PREFIX):
         return ATTRIBUTE_PREFIX + _key(name.removeprefix(ATTRIBUTE_PREFIX).strip())
-    known = [metric.value for metric in Metric if metric is not Metric.ATTRIBUTE]
+    known = [metric.value for metric in Metric if metric not in (Metric.ATTRIBUTE, Metric.EXPRESSION)]
     if name.lower() in known:
         return name.lower()
     if name == "attribute":
@@ -147,35 +180,54 @@ def _aggregate(value: object) -> str:
     return word
 
 
-def _condition(value: object) -> str:
+def _condition(value: object) -> Condition | Against:
     word = _CONDITION_SIGNS.get(_word(value), _word(value))
-    if word in ("below_baseline", "above_baseline"):
-        raise ValueError(f"{word!r} comes in a later version of Tocsin; until then compare with a fixed threshold")
     if not word:
         raise ValueError("nothing is written here; a bare '>' begins a text block in YAML: write gt, or quote it: '>'")
-    if word not in tuple(Condition):
-        raise ValueError(one_of(word, [*Condition, *_CONDITION_SIGNS]))
-    return word
+    if word in tuple(Against):
+        return Against(word)
+    known = [condition for condition in Condition if condition is not Condition.PRESENT]
+    if word not in known:
+        raise ValueError(one_of(word, [*known, *Against, *_CONDITION_SIGNS]))
+    return Condition(word)
 
 
-def _window(value: object) -> object:
-    if isinstance(value, str) and value.strip().lower() in ("day", "week", "month"):
-        raise ValueError(
-            f"{value.strip().lower()!r}, as a calendar window, comes in a later version of Tocsin; "
-            "until then use a sliding one: 1d, 7d or 30d"
-        )
-    return value
+def _window(value: object) -> timedelta | Period:
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in tuple(Period):
+        return Period(word)
+    if word in ("hour", "quarter", "year"):
+        raise ValueError(f"{word!r} is no window; write a duration, like 1h or 90d, or one of {', '.join(Period)}")
+    return parse_duration(value)
 
 
-def _mode(value: object) -> str:
-    word = _word(value)
-    if word == "shadow":
-        raise ValueError(
-            "'shadow' comes in a later version of Tocsin; until then leave out 'notify' to only record alerts"
-        )
-    if word != "live":
-        raise ValueError(one_of(word, ["live", "shadow"]))
-    return word
+def _interval(value: object) -> timedelta:
+    if not isinstance(value, dict):
+        return parse_duration(value)
+    if set(value) != {"count", "unit"}:
+        raise ValueError("should be {count: 1, unit: hours}, or 1h")
+    unit = written(value["unit"]).strip().lower()
+    if unit.removesuffix("s") not in _INTERVAL_UNITS:
+        raise ValueError(one_of(unit, [f"{known}s" for known in _INTERVAL_UNITS]))
+    count = value["count"]
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError("'count' should be a whole number, at least 1")
+    return parse_duration(f"{int(count)}{_INTERVAL_UNITS[unit.removesuffix('s')]}")
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _timezone(value: object) -> str:
+    name = written(value).strip()
+    if name in _zones():
+        return name
+    cities = {zone.rpartition("/")[2].lower(): zone for zone in sorted(_zones())}
+    near = difflib.get_close_matches(name.lower().replace(" ", "_"), cities, n=1, cutoff=0.75)
+    advice = f"; did you mean {cities[near[0]]!r}?" if near else closest(name, _zones())
+    raise ValueError(f"{name[:80]!r} is no time zone{advice or '; write one like Europe/Zurich, or UTC'}")
 
 
 def _span_word(value: object) -> str:
@@ -244,6 +296,8 @@ Label = Annotated[str, AfterValidator(_label)]
 Alternatives = Annotated[tuple[str, ...], BeforeValidator(_alternatives)]
 GroupBy = Annotated[tuple[Alternatives, ...], BeforeValidator(_listed), AfterValidator(_distinct)]
 FilterValues = Annotated[tuple[Text, ...], BeforeValidator(_filter_values)]
+TimeZone = Annotated[str, BeforeValidator(_timezone)]
+"""A name of the IANA time zone database."""
 SpanWords = Annotated[
     tuple[Annotated[str, BeforeValidator(_span_word)], ...], BeforeValidator(_listed), Field(min_length=1)
 ]
@@ -265,37 +319,60 @@ class BlockConfig(Settings):
     ttl: Duration = timedelta(hours=1)
 
 
+class BaselineConfig(Settings):
+    """A rule's `baseline:`: the past that the present is compared with."""
+
+    window: Duration = timedelta(days=7)
+    offset: Duration | None = None
+    """How long ago the baseline ends; None: one window of the rule, so that nothing is compared with itself."""
+    min_samples: Annotated[int, Field(ge=1)] = 100
+    exclude_incidents: bool = False
+
+
 class RuleConfig(Settings):
     """A rule as it is written; docs/rules.md explains every field."""
 
-    later: ClassVar[Mapping[str, str]] = {
-        "expr": "use metric, aggregate, window, condition and threshold",
-        "sql": "use metric, aggregate, window, condition and threshold",
-        "bound": "use condition and threshold",
-        "interval": "use window",
-        "baseline": "compare with a fixed threshold",
-        "template": "write the rule out",
-        "templates": "write the rule out",
-        "forecast": "set a lower threshold",
-        "timezone": "use a sliding window",
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "query": "sql",
+        "alert": "name",
+        "annotations": "summary, description and runbook_url",
+        "metric_type": "metric",
+        "operator": "condition",
+        "value": "threshold",
+        "evaluation_window_minutes": "window",
+        "agent_name": "filters, with the label agent",
+        "cooldown_minutes": "cooldown",
+        "tags": "labels",
+        "contact_points": "notify",
     }
-    """Keys of later versions -> what to do until then."""
+    """Keys of other products -> ours."""
 
+    template: Text | None = None
+    """Where the rest of it comes from: it was filled in before this was read."""
+    with_: Annotated[dict[str, object], Field(alias="with", default_factory=dict)]
     name: Name
     project: Name = "default"
     description: Text = ""
     enabled: bool = True
-    mode: Annotated[str, BeforeValidator(_mode)] = "live"
+    mode: Annotated[Mode, BeforeValidator(_word)] = Mode.LIVE
     severity: Annotated[Severity, BeforeValidator(_word)] | None = None
     scope: Annotated[Scope, BeforeValidator(_word)] | None = None
     spans: SpanWords | None = None
     metric: Annotated[str, BeforeValidator(_metric)] | None = None
     attribute: Annotated[str, BeforeValidator(_key)] | None = None
     aggregate: Annotated[str, BeforeValidator(_aggregate)] | None = None
-    window: Annotated[Duration, BeforeValidator(_window)] | None = None
+    window: Annotated[timedelta | Period, BeforeValidator(_window)] | None = None
+    timezone: TimeZone | None = None
+    forecast: bool = False
+    expr: Text | None = None
+    sql: Text | None = None
+    bound: Annotated[Bound, BeforeValidator(_word)] | None = None
+    interval: Annotated[timedelta, BeforeValidator(_interval)] | None = None
+    metric_name: Text | None = None
+    baseline: BaselineConfig | None = None
     group_by: GroupBy = ()
     filters: dict[Label, FilterValues] = Field(default_factory=dict)
-    condition: Annotated[Condition, BeforeValidator(_condition)]
+    condition: Annotated[Condition | Against, BeforeValidator(_condition)] | None = None
     threshold: Text | None = None
     levels: tuple[LevelConfig, ...] | None = None
     min_samples: Annotated[int, Field(ge=1)] = 1
@@ -305,7 +382,7 @@ class RuleConfig(Settings):
     cooldown: Duration = timedelta(minutes=30)
     notify: Names = ()
     notify_resolved: bool = True
-    no_data: Annotated[NoData, BeforeValidator(_word)] = NoData.KEEP
+    no_data: Annotated[NoData, BeforeValidator(_word)] | None = None
     sampling: Annotated[Sampling, BeforeValidator(_word)] | None = None
     runbook_url: Annotated[Text, AfterValidator(_url)] | None = None
     dashboard_url: Text | None = None

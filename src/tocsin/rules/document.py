@@ -31,6 +31,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_DEPTH",
     "MAX_NODES",
+    "QUERIES",
     "Document",
     "Node",
     "Substitution",
@@ -43,6 +44,9 @@ MAX_BYTES = 10 * 1024 * 1024
 MAX_DEPTH = 64
 MAX_NODES = 1_000_000
 """Keys and values of one file, aliases counted as often as they are used."""
+
+QUERIES = ("expr", "sql")
+"""Keys whose texts are languages of their own."""
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -92,6 +96,8 @@ class Node:
     """Keys and values in it, aliases expanded."""
     secrets: tuple[str, ...] = ()
     """What was put into it from outside."""
+    source: str = ""
+    """The file's own characters, of a query: what is wrong in it is told at its very place."""
 
     def child(self, key: str | int) -> "Node | None":
         """Return the value under a key or index, None where there is none."""
@@ -109,6 +115,27 @@ class Node:
         if self.items is not None:
             return [node.plain() for node in self.items]
         return self.value
+
+    def place_of(self, begin: int) -> tuple[int, int]:
+        """Return line and column of a character of the text; of the value itself where that is not known.
+
+        What is not space stands in a YAML text in the order in which it stands in the file: folding changes only
+        spaces, and quotes and escapes add characters.
+        """
+        if not self.source or not isinstance(self.value, str) or self.secrets:
+            return self.line, self.column
+        # A block's first line has only its indicators and a comment.
+        at = self.source.find("\n") + 1 if self.source[0] in "|>" else 0
+        for char in self.value[: begin + 1].rstrip():
+            if not char.isspace():
+                found = self.source.find(char, at)
+                if found < 0:
+                    return self.line, self.column
+                at = found + 1
+        at = max(at - 1, 0)
+        lines = self.source.count("\n", 0, at)
+        column = at - self.source.rfind("\n", 0, at) if lines else self.column + at
+        return self.line + lines, column
 
 
 @dataclass(slots=True)
@@ -134,6 +161,8 @@ class Document:
         """Return a mistake with its line and column, and without secrets."""
         node, shift, key_place = self._find(mistake.path)
         line, column = key_place if mistake.at_key else (node.line, node.column)
+        if mistake.begin is not None and not mistake.at_key:
+            line, column = node.place_of(mistake.begin)
         text = hide(mistake.text, node.secrets, here=bool(node.secrets))
         return Problem(self.file, line + shift, column, hide(text, self.secrets, here=False))
 
@@ -198,10 +227,11 @@ class _Composer:
         self.problems: list[Problem] = []
         self._substitute = substitute
         self._anchors: dict[str, Node] = {}
-        self._nodes = 0
+        self._source = ""
 
     def compose(self, text: str) -> Node:
         # Text that is all comment has no document; ruamel then yields only the stream's own events.
+        self._source = text
         events = YAML(typ="safe", pure=True).parse(text)
         root: Node | None = None
         for event in events:
@@ -261,7 +291,10 @@ class _Composer:
                 break
             place = _place(event)
             key = self._key(event, events, depth)
-            value = self._node(next(events), events, depth + 1)
+            begun = next(events)
+            value = self._node(begun, events, depth + 1)
+            if key in QUERIES and isinstance(begun, ScalarEvent):
+                value.source = self._source[begun.start_mark.index : begun.end_mark.index]
             node.size += 1 + value.size
             self._refuse_size(node, value)
             if key == _MERGE and isinstance(event, ScalarEvent) and event.implicit[0]:

@@ -17,6 +17,8 @@ __all__ = ["ItemMemory", "Parsed", "split_items"]
 
 _RULES = re.compile(r"^rules:[ \t]*(?:#[^\n]*)?\n", re.MULTILINE)
 _DASH = re.compile(r"( *)-(?: |$)")
+_REFERENCE = re.compile(r"\$\{(?!(?:start_time|end_time|interval)\})")
+"""What stands for something outside of the file; what SQL queries are filled in with does not."""
 _MOST_NEW = 0.25
 """With a larger share of new rules the whole file is parsed: that is faster than as many parts."""
 
@@ -28,7 +30,7 @@ class Parsed:
     document: Document
     problems: list[Problem]
     items: Sequence[str] = ()
-    """Empty where the file was not cut; an item that refers to the outside (`${`) is an empty text."""
+    """Empty where the file was not cut; an item that refers to the outside (`${env:…}`) is an empty text."""
 
 
 class ItemMemory:
@@ -43,7 +45,7 @@ class ItemMemory:
         if parts is None:
             return Parsed(*parse(text, file, substitute))
         head, items = parts
-        texts = ["" if "${" in item else item for _, item in items]
+        texts = ["" if _REFERENCE.search(item) else item for _, item in items]
         document = self._assembled(head, items, file, substitute)
         if document is not None:
             return Parsed(document, [], texts)
@@ -52,7 +54,7 @@ class ItemMemory:
         if problems or document.has_anchors or rules is None or len(rules) != len(items):
             return Parsed(document, problems)
         self._known = {
-            item: (node, start) for (start, item), node in zip(items, rules, strict=True) if "${" not in item
+            item: (node, start) for (start, item), node in zip(items, rules, strict=True) if not _REFERENCE.search(item)
         }
         return Parsed(document, problems, texts)
 
@@ -71,7 +73,7 @@ class ItemMemory:
             found = self._known.get(item) or _alone(item, file, substitute, document)
             if found is None:
                 return None
-            if "${" not in item:
+            if not _REFERENCE.search(item):
                 known[item] = found
             nodes.append(found[0])
             shifts.append(start - found[1])

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["Aggregate", "Condition", "Metric", "NoData", "Sampling", "Scope"]
+__all__ = ["Aggregate", "Condition", "Metric", "NoData", "Sampling", "Scope", "unit_text"]
 
 
 class Scope(StrEnum):
@@ -81,3 +81,28 @@ class Sampling(StrEnum):
 
     ADJUST = "adjust"
     IGNORE = "ignore"
+
+
+_UNITS = {
+    Metric.COST: "USD",
+    Metric.COST_PER_TRACE: "USD",
+    Metric.LATENCY: "ms",
+    Metric.TIME_TO_FIRST_TOKEN: "ms",
+    Metric.ERROR_RATE: "ratio",
+    Metric.SUCCESS_RATE: "ratio",
+    Metric.UNPRICED_RATIO: "ratio",
+    Metric.COST_MISMATCH: "ratio",
+    Metric.COUNT: "samples",
+    Metric.RETRIEVED_COUNT: "documents",
+}
+
+
+def unit_text(metric: Metric, aggregate: Aggregate) -> str:
+    """Return the unit of an aggregate, for people.
+
+    `USD`, `ms`, `ratio`, `tokens`, `samples` or nothing for attributes and scores; `/s` for rates.
+    """
+    base = "samples" if aggregate is Aggregate.COUNT else _UNITS.get(metric, "")
+    if not base and metric.value.endswith("tokens"):
+        base = "tokens"
+    return f"{base}/s" if aggregate is Aggregate.RATE else base

@@ -2,11 +2,13 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-__all__ = ["KeyPath", "Mistake", "Problem", "closest", "hide", "one_of", "shown_key"]
+__all__ = ["KeyPath", "Mistake", "Mistakes", "Problem", "closest", "hide", "one_of", "shown_key"]
 
+T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
 """The way to a value: keys of mappings and indices of lists, from the top of the file (or of a rule)."""
 
@@ -39,6 +41,24 @@ class Mistake:
     text: str
     at_key: bool = False
     """The key itself is wrong, not its value."""
+    begin: int | None = None
+    """Where in the value's text it is, characters from its begin; None: all of it."""
+
+
+class Mistakes(list[Mistake]):
+    """All that is wrong with something, in the order in which it was found."""
+
+    def tell(self, path: KeyPath, text: str, *, at_key: bool = False, begin: int | None = None) -> None:
+        """Add a mistake."""
+        self.append(Mistake(path, text, at_key, begin))
+
+    def attempt(self, path: KeyPath, parse: Callable[[], T], otherwise: T) -> T:
+        """Return what `parse` returns, or `otherwise` and a mistake where it raises ValueError."""
+        try:
+            return parse()
+        except ValueError as error:
+            self.tell(path, str(error))
+            return otherwise
 
 
 def closest(written: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from tocsin.model.batch import SpanClass
 from tocsin.rules.calendar import Calendar
 from tocsin.rules.filters import Filter
-from tocsin.rules.measures import Aggregate, Condition, Metric, NoData, Sampling, Scope
+from tocsin.rules.measures import Aggregate, Condition, Metric, NoData, Sampling, Scope, unit_text
 from tocsin.rules.vector import Expression
 
 __all__ = [
@@ -115,22 +115,13 @@ class Rule:
         return self.project, self.name
 
     @property
+    def judges_each(self) -> bool:
+        """Whether each sample is judged on its own: there is no window, and a breach is a hit."""
+        return self.window_ns is None and self.calendar is None and self.expression is None
+
+    @property
     def unit(self) -> str:
         """`USD`, `ms`, `ratio`, `tokens`, `samples` or nothing for attributes and scores; `/s` for rates."""
         if self.expression is not None:
             return self.expression.unit
-        base = {
-            Metric.COST: "USD",
-            Metric.COST_PER_TRACE: "USD",
-            Metric.LATENCY: "ms",
-            Metric.TIME_TO_FIRST_TOKEN: "ms",
-            Metric.ERROR_RATE: "ratio",
-            Metric.SUCCESS_RATE: "ratio",
-            Metric.UNPRICED_RATIO: "ratio",
-            Metric.COST_MISMATCH: "ratio",
-            Metric.COUNT: "samples",
-            Metric.RETRIEVED_COUNT: "documents",
-        }.get(self.metric, "tokens" if self.metric.value.endswith("tokens") else "")
-        if self.aggregate is Aggregate.COUNT:
-            base = "samples"
-        return f"{base}/s" if self.aggregate is Aggregate.RATE else base
+        return unit_text(self.metric, self.aggregate)

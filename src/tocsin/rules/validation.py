@@ -70,6 +70,9 @@ def unknown_key(model: type[BaseModel] | None, key: str) -> str:
     later = later_keys(model) if model is not None else {}
     if key in later:
         return f"{key!r} comes in a later version of Tocsin; until then {later[key]}"
+    elsewhere: Mapping[str, str] = getattr(model, "elsewhere", {})
+    if key in elsewhere:
+        return f"unknown key {key!r}; here it is {elsewhere[key]!r}"
     known = _keys_of(model) if model is not None else ()
     advice = closest(key, known)
     if not advice:

@@ -16,8 +16,10 @@ from tocsin.model.settings import Settings
 from tocsin.notify.kinds import AnyContact
 from tocsin.pricing.config import PricesConfig
 from tocsin.receivers.config import ReceiversConfig
-from tocsin.rules.config import RuleConfig
+from tocsin.rules.config import RuleConfig, TimeZone
 from tocsin.rules.rule import Sampling
+from tocsin.rules.sql.config import SqlConfig
+from tocsin.rules.templates import TemplateConfig
 from tocsin.security.endpoint import endpoint_of
 from tocsin.semconv.config import AttributesConfig
 from tocsin.service.self_alerts.config import SelfAlertsConfig
@@ -62,8 +64,6 @@ class Configuration(Settings):
 
     later: ClassVar[Mapping[str, str]] = {
         "routes": "name contact points under each rule's 'notify'",
-        "templates": "write the rules out",
-        "sql": "use metric, aggregate, window, condition and threshold",
         "cluster": "run one process",
     }
     """Keys of later versions -> what to do until then."""
@@ -82,6 +82,10 @@ class Configuration(Settings):
     limits: LimitsConfig = LimitsConfig()
     network: NetworkConfig = NetworkConfig()
     sampling: Sampling = Sampling.IGNORE
+    timezone: TimeZone = "UTC"
+    """Of calendar windows, where the rule does not say."""
+    templates: dict[str, TemplateConfig] = Field(default_factory=dict)
+    sql: SqlConfig = SqlConfig()
     log: LogConfig = LogConfig()
     rules: tuple[RuleConfig, ...] = ()
     """Of this file and of the rule files, disabled ones included."""

@@ -6,19 +6,21 @@ Text only: nothing is opened but the files, nothing is started, no name is resol
 import glob
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tocsin.errors import ConfigError
 from tocsin.notify.template import problem_of
-from tocsin.rules.compile import compile_rule
-from tocsin.rules.config import SHORT_NAMES, RuleConfig
+from tocsin.rules.compile import RuleContext, compile_rule
+from tocsin.rules.config import RuleConfig
 from tocsin.rules.document import MAX_BYTES, Document
+from tocsin.rules.doubts import doubts_of
 from tocsin.rules.items import ItemMemory, Parsed
 from tocsin.rules.problems import KeyPath, Mistake, Problem, closest
-from tocsin.rules.rule import Rule, Sampling
-from tocsin.rules.validation import later_keys, unknown_key, validate
+from tocsin.rules.rule import Rule
+from tocsin.rules.templates import Expanded, Template, built_in, expand, templates_of
+from tocsin.rules.validation import unknown_key, validate
 from tocsin.service.config import Configuration
 from tocsin.service.reading import Reading, ReadingError
 from tocsin.service.references import References
@@ -86,6 +88,8 @@ class _RuleText:
     document: Document
     path: KeyPath
     written: object
+    """With its template filled in."""
+    expanded: Expanded
     config: RuleConfig | None = None
     rule: Rule | None = None
 
@@ -106,12 +110,22 @@ class _Meaning:
     """Paths begin at the rule."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What rules take from the configuration; where it changes, all of them are read again."""
+
+    context: RuleContext
+    templates: Mapping[str, Template] = field(compare=False)
+    contents: object
+    """What the user's own templates say."""
+
+
 @dataclass(slots=True)
 class _RuleFile:
     """What a file's rules became; kept while its content stays the same."""
 
     digest: bytes | str
-    sampling: Sampling
+    around: _Around
     document: Document
     rules: list[_RuleText]
     problems: list[Problem]
@@ -134,7 +148,8 @@ class Loader:
         self._environ = os.environ if environ is None else environ
         self._rule_files: dict[Path, _RuleFile] = {}
         self._items: dict[Path, ItemMemory] = {}
-        self._meanings: dict[Path, dict[tuple[str, Sampling], _Meaning]] = {}
+        self._meanings: dict[Path, dict[str, _Meaning]] = {}
+        self._around: _Around | None = None
         self.reading = Reading()
         """What the last load looked at, whether it succeeded or not."""
 
@@ -170,10 +185,10 @@ class Loader:
             )
             raise _error([*outcome.problems, document.problem(Mistake((), text))])
         configuration = self._configuration(document, top, outcome)
-        sampling = configuration.sampling if configuration else Sampling.IGNORE
-        self._add_rules(self._path, parsed, top.get("rules"), sampling, outcome)
+        around = self._surroundings(document, configuration, outcome)
+        self._add_rules(self._path, parsed, around, outcome)
         for path in self._rule_paths(document, top, outcome):
-            self._add_rule_file(path, sampling, outcome)
+            self._add_rule_file(path, around, outcome)
         contacts = None if bare and set(top) <= {"rules"} else top.get("contact_points") or {}
         _check_together(outcome, contacts)
         if outcome.problems or configuration is None:
@@ -217,6 +232,20 @@ class Loader:
             outcome.problems.append(document.problem(Mistake(mistake.path, shown + mistake.text, mistake.at_key)))
         return configuration
 
+    def _surroundings(self, document: Document, configuration: Configuration | None, outcome: _Outcome) -> _Around:
+        own, mistakes = templates_of(document.root.child("templates"))
+        for mistake in mistakes:
+            shown = f"template {str(mistake.path[0])[:120]!r}: {mistake.text}"
+            outcome.problems.append(document.problem(Mistake(("templates", *mistake.path), shown, mistake.at_key)))
+        context = RuleContext()
+        if configuration is not None:
+            context = RuleContext(configuration.sampling, configuration.timezone, configuration.sql)
+        around = _Around(context, {**built_in(), **own}, tuple(each.content for each in own.values()))
+        if around != self._around:
+            self._meanings.clear()
+        self._around = around
+        return around
+
     def _rule_paths(self, document: Document, top: Mapping[str, Any], outcome: _Outcome) -> Iterable[Path]:
         """The rule files of all patterns, each once."""
         patterns = top.get("rule_files")
@@ -245,10 +274,10 @@ class Loader:
         found.pop(self._path, None)
         return found
 
-    def _add_rule_file(self, path: Path, sampling: Sampling, outcome: _Outcome) -> None:
+    def _add_rule_file(self, path: Path, around: _Around, outcome: _Outcome) -> None:
         own = _Outcome()
         known = self._rule_files.get(path)
-        if known is not None and self._unchanged(path, known, sampling):
+        if known is not None and self._unchanged(path, known, around):
             outcome.rules += known.rules
             outcome.problems += known.problems
             return
@@ -256,22 +285,22 @@ class Loader:
         parsed = self._parsed(path, own)
         if parsed is not None:
             document = parsed.document
-            self._add_file_rules(path, parsed, sampling, own)
+            self._add_file_rules(path, parsed, around, own)
             if document.is_whole:
                 self._rule_files[path] = _RuleFile(
-                    self.reading.digests[path], sampling, document, own.rules, own.problems
+                    self.reading.digests[path], around, document, own.rules, own.problems
                 )
         outcome.rules += own.rules
         outcome.problems += own.problems
 
-    def _unchanged(self, path: Path, known: _RuleFile, sampling: Sampling) -> bool:
+    def _unchanged(self, path: Path, known: _RuleFile, around: _Around) -> bool:
         try:
             self.reading.read(path, MAX_BYTES)
         except ReadingError:
             return False
-        return known.digest == self.reading.digests[path] and known.sampling is sampling
+        return known.digest == self.reading.digests[path] and known.around == around
 
-    def _add_file_rules(self, path: Path, parsed: Parsed, sampling: Sampling, outcome: _Outcome) -> None:
+    def _add_file_rules(self, path: Path, parsed: Parsed, around: _Around, outcome: _Outcome) -> None:
         document = parsed.document
         top = document.root.plain()
         if not isinstance(top, dict):
@@ -292,45 +321,41 @@ class Loader:
                     else f"{unknown_key(None, key)}; a rule file holds only 'rules'"
                 )
                 outcome.problems.append(document.problem(Mistake((key,), text, at_key=True)))
-        self._add_rules(path, parsed, top.get("rules"), sampling, outcome)
+        self._add_rules(path, parsed, around, outcome)
 
-    def _add_rules(self, path: Path, parsed: Parsed, written: object, sampling: Sampling, outcome: _Outcome) -> None:
+    def _add_rules(self, path: Path, parsed: Parsed, around: _Around, outcome: _Outcome) -> None:
         document = parsed.document
-        if written is None:
+        rules = document.root.child("rules")
+        if rules is None or rules.plain() is None:
             return
-        if not isinstance(written, list):
+        if rules.items is None:
             text = "should be a list of rules, each begun with '- name:'"
             outcome.problems.append(document.problem(Mistake(("rules",), text)))
             return
         before = self._meanings.get(path, {})
-        now: dict[tuple[str, Sampling], _Meaning] = {}
-        for at, rule in enumerate(written):
+        now: dict[str, _Meaning] = {}
+        for at, node in enumerate(rules.items):
             item = parsed.items[at] if parsed.items else ""
-            entry = _RuleText(document, ("rules", at), rule)
-            meaning = (before.get((item, sampling)) if item else None) or _meaning_of(entry, sampling)
+            expanded = expand(node, around.templates)
+            rules.items[at] = expanded.node
+            entry = _RuleText(document, ("rules", at), expanded.node.plain(), expanded)
+            meaning = (before.get(item) if item else None) or _meaning_of(entry, around.context)
             if item:
-                now[item, sampling] = meaning
+                now[item] = meaning
             entry.config, entry.rule = meaning.config, meaning.rule
             outcome.problems += _told(entry, meaning.mistakes)
             outcome.rules.append(entry)
         self._meanings[path] = now
 
 
-def _meaning_of(text: _RuleText, sampling: Sampling) -> _Meaning:
-    if isinstance(text.written, dict):
-        later = [
-            Mistake((key,), unknown_key(RuleConfig, key), at_key=True)
-            for key in text.written
-            if key in later_keys(RuleConfig)
-        ]
-        if later:
-            # The rest of such a rule follows other rules; what else would be said of it is noise.
-            return _Meaning(None, None, later)
+def _meaning_of(text: _RuleText, context: RuleContext) -> _Meaning:
+    if text.expanded.mistakes:
+        return _Meaning(None, None, list(text.expanded.mistakes))
     config, mistakes = validate(RuleConfig, text.document, text.path, text.written)
     if config is None:
         begin = len(text.path)
-        return _Meaning(None, None, [Mistake(each.path[begin:], each.text, each.at_key) for each in mistakes])
-    rule, mistakes = compile_rule(config, sampling=sampling)
+        return _Meaning(None, None, [replace(each, path=each.path[begin:]) for each in mistakes])
+    rule, mistakes = compile_rule(config, context)
     mistakes += [
         Mistake((key,), f"not a template that can be filled in: {problem}")
         for key, template in (("summary", config.summary), ("dashboard_url", config.dashboard_url))
@@ -341,9 +366,20 @@ def _meaning_of(text: _RuleText, sampling: Sampling) -> _Meaning:
 
 def _told(text: _RuleText, mistakes: Iterable[Mistake]) -> list[Problem]:
     return [
-        text.document.problem(Mistake((*text.path, *mistake.path), f"{text.shown}: {mistake.text}", mistake.at_key))
+        text.document.problem(
+            replace(
+                mistake, path=(*text.path, *mistake.path), text=f"{text.shown}: {_lent(text, mistake)}{mistake.text}"
+            )
+        )
         for mistake in mistakes
     ]
+
+
+def _lent(text: _RuleText, mistake: Mistake) -> str:
+    """Which field of its template a mistake is about, where the rule itself does not have it."""
+    if not mistake.path or mistake.path[0] not in text.expanded.lent:
+        return ""
+    return f"template {text.expanded.template!r}, {mistake.path[0]}: "
 
 
 def _check_together(outcome: _Outcome, contacts: object) -> None:
@@ -363,7 +399,7 @@ def _check_together(outcome: _Outcome, contacts: object) -> None:
         if isinstance(contacts, dict):
             mistakes += _missing_contacts(text.written, contacts)
         outcome.problems += _told(text, mistakes)
-        outcome.warnings += _told(text, _doubts(text.config) if text.config else ())
+        outcome.warnings += _told(text, doubts_of(text.config) if text.config else ())
 
 
 def _taken(first: _RuleText, project: str) -> Mistake:
@@ -391,21 +427,6 @@ def _named_contacts(path: KeyPath, written: Mapping[str, object]) -> list[tuple[
     notify = written.get("notify")
     names = notify if isinstance(notify, list) else [notify]
     return [((*path, "notify", at), name) for at, name in enumerate(names) if isinstance(name, str)]
-
-
-def _doubts(config: RuleConfig) -> list[Mistake]:
-    doubts = []
-    if config.enabled and not config.notify and not any(level.notify for level in config.levels or ()):
-        doubts.append(Mistake((), "notifies nobody: its alerts are only recorded"))
-    labels: list[tuple[KeyPath, str]] = [(("filters", label), label) for label in config.filters]
-    labels += [(("group_by", at), label) for at, entry in enumerate(config.group_by) for label in entry]
-    for path, label in labels:
-        near = "" if "." in label or label in SHORT_NAMES else closest(label, SHORT_NAMES)
-        if near:
-            doubts.append(
-                Mistake(path, f"{label!r} is taken for an attribute's key{near}", at_key=path[0] == "filters")
-            )
-    return doubts
 
 
 def _error(problems: list[Problem]) -> ConfigError:

@@ -17,6 +17,8 @@ __all__ = ["MAX_SECRET_BYTES", "References"]
 MAX_SECRET_BYTES = 64 * 1024
 
 _REFERENCE = re.compile(r"(?P<dollars>\$+)\{(?P<body>[^{}\n]*)\}")
+_OF_QUERIES = frozenset({"start_time", "end_time", "interval"})
+"""What a rule's SQL is filled in with; it is left as it is."""
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -58,6 +60,8 @@ class References:
             return self._variable(rest)
         if colon and kind == "file":
             return self._file(rest)
+        if body in _OF_QUERIES:
+            return None
         if _ENV_NAME.fullmatch(body):
             raise ValueError(f"'${{{body}}}' names no source; write '${{env:{body}}}', or '$${{{body}}}' for the text")
         if colon and kind.lower() in ("env", "file", "environ", "secret"):
