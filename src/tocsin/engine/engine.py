@@ -10,7 +10,7 @@ small ones.
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,7 @@ from tocsin.rules.needs import needs_of
 from tocsin.rules.rule import Rule, Scope
 from tocsin.windows.index import Secret, mix
 from tocsin.windows.seen import SeenKeys
+from tocsin.windows.sums import Samples
 from tocsin.windows.traces import TraceTimes
 
 __all__ = ["Engine"]
@@ -71,6 +72,8 @@ class Engine:
         self._usage = Usage()
         self._counters = Counters()
         self._events: list[AlertEvent] = []
+        self.heard: Callable[[Leaf, Samples], None] | None = None
+        """Told of the samples that a leaf over spans takes; for a backtest's charts."""
         self._make(())
 
     def _make(self, inherited: tuple[str, ...]) -> None:
@@ -96,6 +99,7 @@ class Engine:
             ]
         )
         self._judge.reschedule(self._plan.leaves.values())
+        self._judge.ring.read_by(leaf.log for leaf in self._plan.leaves.values())
         self._reach = min(self._ancestry.traces.times.grace, self._ancestry.traces.times.idle, *self._delays())
 
     def _delays(self) -> Iterable[int]:
@@ -356,6 +360,8 @@ class Engine:
             taken = leaf.take(view)
             if taken is not None:
                 samples, rows = taken
+                if self.heard is not None:
+                    self.heard(leaf, samples)
                 self._emit(self._judge.counted(leaf, samples, rows, occasion, self._time))
                 self._schedule_expiry(leaf)
 
