@@ -40,6 +40,11 @@ class Labels:
             "finish_reason": _finish_reasons(table.finish_reasons),
         }
 
+    def canonical(self, name: str, written: str) -> str:
+        """Return the spelling that values of a label have in batches, for a value in any dialect's."""
+        then = self._then.get(self._labels.get(name, _ANY).then)
+        return (written if then is None else then(written)) or written
+
     def column(self, batch: Batch, name: str, occurring: Occurring) -> TextColumn:
         """Return [n] a label, absent where neither span nor resource has it."""
         label = self._labels.get(name, _ANY)

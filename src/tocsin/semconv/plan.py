@@ -9,6 +9,7 @@ from tocsin.model.batch import Needs
 from tocsin.model.columns import DEFAULT_CAP, Projection, SpanColumns
 from tocsin.semconv.columns import occurs
 from tocsin.semconv.labels import resource_aliases
+from tocsin.semconv.spellings import spellings_of
 from tocsin.semconv.table import SPAN_NAME, Alias, How, Table
 
 __all__ = ["ALWAYS", "EVALUATION_EVENT", "TTFT", "Occurrence", "Plan"]
@@ -48,11 +49,11 @@ class Plan:
         self.numbers = tuple(sorted(needs.numbers))
         self._tokens = dict(table.tokens)
         self._labels = {
-            name: table.labels[name].aliases if name in table.labels else (Alias(name),)
+            name: table.labels[name].aliases if name in table.labels else _spelled(name)
             for name in dict.fromkeys((*self.labels, "evaluation"))
         }
         self._numbers = {
-            name: table.numbers.get(name, (Alias(name),))
+            name: table.numbers.get(name) or _spelled(name)
             for name in dict.fromkeys((*_ALWAYS_NUMBERS, *self.numbers, "judge_score"))
         }
         self._of_key: dict[str, list[tuple[str, str, int, Alias]]] = {}
@@ -98,6 +99,11 @@ class Plan:
         for names in (self._tokens, self._numbers, self._labels):
             for aliases in names.values():
                 yield from aliases
+
+
+def _spelled(name: str) -> tuple[Alias, ...]:
+    """A key of the rules' own; one in Prometheus' spelling may have dots where the name has underscores."""
+    return tuple(map(Alias, spellings_of(name)))
 
 
 def _rank(entry: tuple[str, str, int, Alias]) -> int:
