@@ -80,6 +80,7 @@ _LEFT_OUT = {
     ("NativeIndex", "_table"): "compared by its keys",
     ("Lineage", "_is_shared"): "whether a frozen state reads it",
     ("Ring", "_first"): "the oldest segment; those before it have nothing that is asked for",
+    ("Ring", "_logs"): "compared where they belong",
     ("Secret", "_coefficients"): "follow from the value",
 }
 _IN_ANY_ORDER = {("Agenda", "_times"), ("Engine", "_schedule"), ("Judge", "_due")}
@@ -204,7 +205,7 @@ def _meant(kind: str, name: str, owner: Any, value: Any) -> Any:  # noqa: ANN401
         case "Waiting", "_parked":
             return {slot: _waiting(parts) for slot, parts in value.items()}
         case "Ring", "_segments":
-            oldest = max(0, owner.written - owner._size)
+            oldest = max(0, owner.written - owner._size, owner._first * owner._segment_rows)
             places = np.arange(oldest, owner.written)
             return [owner.traces(places), *(owner.texts(places, label)[0] for label in DRIVERS)] if len(places) else []
         case "Traces", "_facts":

@@ -219,7 +219,9 @@ def test_a_state_of_another_format_or_of_other_rules_is_refused() -> None:
     engine = busy()
     state = roundtrip(engine.freeze())
     newer = {**state, "engine": {**state["engine"], "format": Engine.FORMAT + 1}}  # type: ignore[dict-item]  # a mapping
-    with pytest.raises(SnapshotError, match="is of format 2, and this program reads 1"):
+    with pytest.raises(
+        SnapshotError, match=f"is of format {Engine.FORMAT + 1}, and this program reads {Engine.FORMAT}"
+    ):
         Engine(engine.rules, limits=SMALL).thaw(newer, 0)
     with pytest.raises(SnapshotError, match="is of other rules"):
         Engine(engine.rules[1:], limits=SMALL).thaw(state, 0)

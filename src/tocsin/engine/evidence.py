@@ -6,6 +6,7 @@ changes. Both are bounded: of a very busy window the evidence is from its latest
 """
 
 from collections import deque
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -31,7 +32,7 @@ _MOST_FRESH = 256
 
 _Block = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 _START = 1024
-_SEGMENTS = 8
+_SEGMENTS = 32
 _LAYOUT: dict[str, type[np.generic]] = {"hi": np.uint64, "lo": np.uint64, **dict.fromkeys(DRIVERS, np.uint16)}
 """Of a label the code of its text plus 1; 0 where it is absent."""
 _Segment = dict[str, NDArray[Any]]
@@ -56,6 +57,11 @@ class Ring:
         self._segments: list[_Segment] = []
         self._texts: list[str] = []
         self._codes: dict[str, int] = {}
+        self._logs: tuple[SampleLog, ...] = ()
+
+    def read_by(self, logs: Iterable["SampleLog"]) -> None:
+        """Keep what these logs may ask for, which are all that there are: what none of them has is let go."""
+        self._logs = tuple(logs)
 
     def append(
         self, hi: NDArray[np.uint64], lo: NDArray[np.uint64], labels: dict[str, TextColumn | None]
@@ -77,7 +83,7 @@ class Ring:
         while begin < count:
             number, row = divmod(self.written, self._segment_rows)
             if number - self._first >= len(self._segments):
-                self._add_segment(number)
+                self._add_segment(number, before=self.written - begin)
             end = min(count, begin + self._segment_rows - row)
             segment = self._segments[number - self._first]
             for name, column in columns.items():
@@ -85,12 +91,17 @@ class Ring:
             self.written += end - begin
             begin = end
 
-    def _add_segment(self, number: int) -> None:
+    def _add_segment(self, number: int, before: int) -> None:
+        """Add the segment of this number, and let go what nobody can ask for; places from `before` on are in use."""
         if not self._segments:
             self._first = number
-        while self._segments and (self._first + 1) * self._segment_rows <= self.written - self._size:
+        asked = [place for log in self._logs if (place := log.oldest_place) is not None]
+        needed = max(self.written - self._size, min((before, *asked)) if self._logs else 0)
+        while self._segments and (self._first + 1) * self._segment_rows <= needed:
             del self._segments[0]
             self._first += 1
+        if self._segments:  # the last is full: labels that nobody has take no room, most others a byte
+            self._segments[-1] = {name: narrowed(column) for name, column in self._segments[-1].items()}
         # Zeros from the system: they become real memory as they are written.
         self._segments.append({name: np.zeros(self._segment_rows, dtype) for name, dtype in _LAYOUT.items()})
 
@@ -191,6 +202,11 @@ class _Kept:
             places.astype(np.int64) + self._from_place,
         )
 
+    @property
+    def oldest_place(self) -> int:
+        """The least of the places."""
+        return self._from_place
+
     def of(self, slot: int) -> _Block:
         """Return the rows of a slot."""
         return self.block((self._slots == slot).nonzero()[0])
@@ -223,6 +239,13 @@ class SampleLog:
                 self._fresh_rows = 0
         while self._blocks and self._rows - len(self._blocks[0]) >= self.limit:
             self._rows -= len(self._blocks.popleft())
+
+    @property
+    def oldest_place(self) -> int | None:
+        """The place of the oldest sample; None without any. Places rise from one sample to the next."""
+        if self._blocks:
+            return self._blocks[0].oldest_place
+        return int(self._fresh[0][3][0]) if self._fresh and len(self._fresh[0][3]) else None
 
     def freeze(self) -> Frozen:
         """Return the samples; no block is ever changed."""

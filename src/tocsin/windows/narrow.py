@@ -33,7 +33,7 @@ def narrowed(column: Array) -> Array:
         return np.broadcast_to(column[:1].copy(), column.shape)
     if column.dtype.kind == "f":
         return _whole(column) if least >= 0 and most < _LEAST_WHOLE else column
-    if column.dtype.kind != "i":
+    if column.dtype.kind not in "iu":
         return column
     for kind in _UNSIGNED if least >= 0 else _SIGNED:
         limits = np.iinfo(kind)
