@@ -13,12 +13,93 @@ from tocsin.alerts.document import dump_event, load_event
 from tocsin.model.batch import SpanClass
 from tocsin.notify.sample import sample_event
 from tocsin.rules.archive import dump_rules, load_rules
+from tocsin.rules.calendar import Calendar, Period
 from tocsin.rules.filters import Filter, Match, MatchKind
 from tocsin.rules.rule import Aggregate, BlockAction, Condition, Level, Metric, NoData, Rule, Sampling, Scope, Severity
+from tocsin.rules.vector import (
+    Absent,
+    Apply,
+    Binary,
+    Combine,
+    Combining,
+    Expression,
+    Function,
+    Language,
+    Logical,
+    LogicalOperator,
+    Matching,
+    Now,
+    NullIf,
+    Number,
+    Operator,
+    Otherwise,
+    Projected,
+    Series,
+    Vector,
+)
 
 _text = st.one_of(st.text(max_size=20), st.sampled_from(["\ud800", "\ud83d\ude00", "\x00", "\u2028", '"\\']))
 _nanoseconds = st.integers(0, 2**63 - 1)
 _decimals = st.one_of(st.decimals(allow_nan=False), st.sampled_from([Decimal("0.50"), Decimal("-0"), Decimal("1E+9")]))
+_labels = st.lists(st.lists(_text, max_size=2).map(tuple), max_size=2).map(tuple)
+_filters = st.lists(
+    st.builds(
+        Filter,
+        _text,
+        st.lists(st.builds(Match, st.sampled_from(MatchKind), _text, st.booleans()), max_size=2).map(tuple),
+    ),
+    max_size=2,
+).map(tuple)
+_calendars = st.builds(Calendar, st.sampled_from(Period), _text)
+_numbers = st.floats(allow_nan=False)
+_series = st.builds(
+    Series,
+    metric=st.sampled_from(Metric),
+    attribute=st.none() | _text,
+    aggregate=st.sampled_from(Aggregate),
+    quantile=st.none() | st.floats(0, 1),
+    window_ns=_nanoseconds,
+    labels=_labels,
+    filters=_filters,
+    offset_ns=_nanoseconds,
+    spans=st.none() | st.frozensets(st.sampled_from(SpanClass)),
+    scope=st.sampled_from(Scope),
+    sampling=st.sampled_from(Sampling),
+    calendar=st.none() | _calendars,
+    baseline=st.booleans(),
+    exclude_incidents=st.booleans(),
+    scale=_numbers,
+)
+_vectors: st.SearchStrategy[Vector] = st.recursive(
+    st.one_of(st.builds(Number, _numbers), st.just(Now()), _series, st.builds(Projected, _series, _nanoseconds)),
+    lambda inner: st.one_of(
+        st.builds(Apply, st.sampled_from(Function), inner, st.lists(inner, max_size=2).map(tuple)),
+        st.builds(
+            Binary,
+            st.sampled_from(Operator),
+            inner,
+            inner,
+            st.none() | st.builds(Matching, _labels, st.sampled_from(["", "left", "right"]), _labels),
+            st.booleans(),
+        ),
+        st.builds(Logical, st.sampled_from(LogicalOperator), inner, inner, _labels),
+        st.builds(Combine, st.sampled_from(Combining), inner, _labels, st.none() | inner),
+        st.builds(Absent, inner),
+        st.builds(Otherwise, inner, _numbers),
+        st.builds(NullIf, inner, _numbers),
+    ),
+    max_leaves=6,
+)
+_expressions = st.builds(
+    Expression,
+    language=st.sampled_from(Language),
+    text=_text,
+    value=_vectors,
+    limits=st.none() | st.lists(_vectors, max_size=2).map(tuple),
+    gate=st.none() | _vectors,
+    interval_ns=st.none() | _nanoseconds,
+    unit=_text,
+)
 _rules = st.builds(
     Rule,
     project=_text,
@@ -31,15 +112,8 @@ _rules = st.builds(
     aggregate=st.sampled_from(Aggregate),
     quantile=st.none() | st.floats(0, 1),
     window_ns=st.none() | _nanoseconds,
-    group_by=st.lists(st.lists(_text, max_size=2).map(tuple), max_size=2).map(tuple),
-    filters=st.lists(
-        st.builds(
-            Filter,
-            _text,
-            st.lists(st.builds(Match, st.sampled_from(MatchKind), _text, st.booleans()), max_size=2).map(tuple),
-        ),
-        max_size=2,
-    ).map(tuple),
+    group_by=_labels,
+    filters=_filters,
     condition=st.sampled_from(Condition),
     levels=st.lists(
         st.builds(
@@ -64,6 +138,9 @@ _rules = st.builds(
     labels=st.dictionaries(_text, _text, max_size=2),
     actions=st.lists(st.builds(BlockAction, _text, _nanoseconds), max_size=2).map(tuple),
     version=_text,
+    expression=st.none() | _expressions,
+    calendar=st.none() | _calendars,
+    shadow=st.booleans(),
 )
 
 

@@ -15,6 +15,7 @@ from tocsin.model.archive import (
     TEXTS,
     WHOLE,
     Form,
+    Plain,
     decode,
     encode,
     listed,
@@ -22,8 +23,6 @@ from tocsin.model.archive import (
     record,
     word,
 )
-from tocsin.model.batch import SpanClass
-from tocsin.rules.filters import Filter, Match, MatchKind
 from tocsin.rules.rule import (
     Aggregate,
     BlockAction,
@@ -36,30 +35,28 @@ from tocsin.rules.rule import (
     Scope,
     Severity,
 )
+from tocsin.rules.vector_archive import CALENDAR, EXPRESSION, FILTERS, LABELS, SPANS
 
 __all__ = ["RULE", "dump_rules", "load_rules"]
 
 _VERSION: Final = 1
-_CLASSES = listed(word(SpanClass))
-_SPANS: Form[frozenset[SpanClass]] = Form(
-    lambda classes: _CLASSES.write(tuple(sorted(classes))), lambda value: frozenset(_CLASSES.read(value))
-)
-RULE: Final[Form[Rule]] = record(
+_UNSAID: Final[dict[str, Plain]] = {"expression": None, "calendar": None, "shadow": False}
+"""Fields that rules did not have at first: where they say nothing they are not written, so that documents of before
+are read, and those of rules without any of it can be read by the programs of before."""
+_ALL: Final[Form[Rule]] = record(
     Rule,
     project=TEXT,
     name=TEXT,
     description=TEXT,
     scope=word(Scope),
-    spans=optional(_SPANS),
+    spans=optional(SPANS),
     metric=word(Metric),
     attribute=optional(TEXT),
     aggregate=word(Aggregate),
     quantile=optional(REAL),
     window_ns=optional(WHOLE),
-    group_by=listed(listed(TEXT)),
-    filters=listed(
-        record(Filter, label=TEXT, matches=listed(record(Match, kind=word(MatchKind), operand=TEXT, negated=FLAG)))
-    ),
+    group_by=LABELS,
+    filters=FILTERS,
     condition=word(Condition),
     levels=listed(
         record(
@@ -83,6 +80,20 @@ RULE: Final[Form[Rule]] = record(
     labels=TEXTS,
     actions=listed(record(BlockAction, label=TEXT, ttl_ns=WHOLE)),
     version=TEXT,
+    expression=optional(EXPRESSION),
+    calendar=optional(CALENDAR),
+    shadow=FLAG,
+)
+
+
+def _written(rule: Rule) -> Plain:
+    value = _ALL.write(rule)
+    assert isinstance(value, dict)  # noqa: S101  # a record's
+    return {name: part for name, part in value.items() if name not in _UNSAID or part != _UNSAID[name]}
+
+
+RULE: Final[Form[Rule]] = Form(
+    _written, lambda value: _ALL.read({**_UNSAID, **value} if isinstance(value, dict) else value)
 )
 """A rule as a part of a document."""
 _RULES = listed(RULE)
