@@ -13,7 +13,7 @@ from samples import MINUTE, SECOND, Span, batch_of, histories, rule_of, rules, s
 
 from tocsin.alerts.event import Transition
 from tocsin.engine import Engine
-from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
+from tocsin.rules.rule import Aggregate, Condition, Metric, Rule, Scope
 
 NOW = at(700)
 
@@ -82,6 +82,44 @@ def test_other_requests_and_ticks_give_the_same_event_ids(data: st.DataObject, s
         for calls in (first, second)
     ]
     assert ids[0] == ids[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    spans=st.one_of(histories(rooted=True), histories(rooted=True, spread=20 * SECOND, grid=SECOND // 10)),
+    rule=st.one_of(rules(scopes=[Scope.TRACE]), rules(scopes=[Scope.TRACE], windowless=True)),
+)
+def test_other_requests_give_the_same_event_ids_of_traces(data: st.DataObject, spans: list[Span], rule: Rule) -> None:
+    first, second = (data.draw(deliveries(spans)) for _ in range(2))
+    ids = [sorted(event.id for event in play([rule], calls)) for calls in (first, second)]
+    assert ids[0] == ids[1]
+
+
+def test_a_trace_is_complete_at_the_same_instant_whatever_came_in_its_request() -> None:
+    rule = rule_of(scope=Scope.TRACE, metric=Metric.COUNT, condition=Condition.LT, threshold=10)
+    spans = [Span(at(0.35), trace=1, span=1), Span(at(0.55), trace=2, span=2)]
+    once, singly = _played(rule, [spans]), _played(rule, [[span] for span in spans])
+    assert once == singly
+    assert once[0][3] == at(5.4)
+
+
+@pytest.mark.parametrize("window", [None, 60 * SECOND])
+def test_a_trace_crosses_its_threshold_on_the_same_span_in_any_requests(window: int | None) -> None:
+    rule = rule_of(scope=Scope.TRACE, threshold=3, window_ns=window, group_by=(("trace",),), cooldown_ns=30 * MINUTE)
+    spans = [Span(at(i / 10), span=i + 1, parent=9, cost_nano=2 * 10**9) for i in range(4)]
+    once, singly = _played(rule, [spans]), _played(rule, [[span] for span in spans])
+    assert once == singly
+    assert once[0][3] == spans[1].time
+
+
+def test_a_trace_that_grows_in_a_request_stays_one_sample() -> None:
+    rule = rule_of(scope=Scope.TRACE, threshold=3, window_ns=60 * SECOND, min_samples=2, cooldown_ns=0)
+    own = [Span(at(i / 10), trace=1, span=i + 1, parent=9, cost_nano=2 * 10**9) for i in range(4)]
+    other = [Span(at(20), trace=2, span=8, parent=9, cost_nano=1), Span(at(20.5), trace=1, span=9, cost_nano=1)]
+    once, singly = _played(rule, [own, other]), _played(rule, [[span] for span in own + other])
+    assert once == singly
+    assert once[0][3] == at(20)
 
 
 @settings(max_examples=40, deadline=None)

@@ -62,7 +62,7 @@ def codes_of(traces: Traces, texts: Sequence[str | None]) -> NDArray[np.int32]:
 
 def feed(traces: Traces, batch: Sequence[Seen], now: int) -> Slots:
     """Add spans as the engine does and return their traces' slots."""
-    slots = traces.slots(*ids([span.trace for span in batch]), now)
+    slots = traces.slots(*ids([span.trace for span in batch]), np.full(len(batch), now))
     texts = [span.text for span in batch]
     for label in traces.labels:
         traces.learn(slots, label, codes_of(traces, texts))
@@ -145,7 +145,7 @@ def test_neither_order_nor_batches_change_a_trace(every: list[Seen], random: obj
         while begin < len(order):
             feed(traces, order[begin : begin + steps[turn % len(steps)]], NOW)
             begin, turn = begin + steps[turn % len(steps)], turn + 1
-        slots = traces.slots(*ids(sorted({span.trace for span in every})), NOW)
+        slots = traces.slots(*ids(traced := sorted({span.trace for span in every})), np.full(len(traced), NOW))
         columns = [traces.column(name)[slots].tolist() for name in (*SUMS, "start", "end")]
         found.append([*columns, traces.latency(slots).tolist(), traces.failed(slots).tolist()])
     assert found[1] == found[0]

@@ -93,9 +93,15 @@ class Ancestry:
         self._responses.thaw(calls.part("responses"))
         self._twins.thaw(calls.part("twins"))
 
-    def add(self, batch: SpanBatch, keys: Keys, now: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Learn from spans; return [n] their traces' slots and [n] which repeat a call that another span stands for."""
-        slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, now)
+    def add(
+        self, batch: SpanBatch, keys: Keys, times: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Learn from spans that came at `times` ([n] event times, never falling).
+
+        Return [n] their traces' slots and [n] which repeat a call that another span stands for.
+        """
+        now = int(times[-1])
+        slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, times)
         if self._texts.is_crowded:
             self._texts.sweep(self._mark_texts)
         codes = {label: self._texts.codes((text := batch.labels[label]).values)[text.code] for label in self.labels}

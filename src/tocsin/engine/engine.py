@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import AlertState
 from tocsin.engine.ancestry import Ancestry, Keys, keys_of
+from tocsin.engine.batches import parted
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.evidence import Ring
 from tocsin.engine.judge import Judge, Occasion
 from tocsin.engine.leaf import Leaf, LeafKey
 from tocsin.engine.plan import Plan, make_plan
 from tocsin.engine.statistics import Counters, EngineStatistics, RuleKey, Usage
-from tocsin.engine.tracerules import TraceRules
+from tocsin.engine.tracerules import TraceRules, in_turn
 from tocsin.engine.view import NUMBERS, View
 from tocsin.engine.waiting import Parked, Waiting
 from tocsin.engine.watch import Watch
@@ -334,7 +335,9 @@ class Engine:
 
     def _feed(self, batch: SpanBatch, keys: Keys) -> None:
         """Take in spans between which no due time lies."""
-        slots, repeated = self._ancestry.add(batch, keys, self._time)
+        before = self._judge.since
+        times = np.maximum(batch.end, before)
+        slots, repeated = self._ancestry.add(batch, keys, times)
         counted = ~repeated & (batch.span_class != SpanClass.DUPLICATE)
         paid = (
             (batch.span_class == SpanClass.LLM)
@@ -343,14 +346,20 @@ class Engine:
         )
         billed = counted & paid
         self._usage.add(batch, billed)
-        self._ancestry.contribute(batch, keys, slots, billed)
+        if not self._trace_rules.follow_growth:
+            self._ancestry.contribute(batch, keys, slots, billed)
         batch, missing = self._ancestry.inherit(batch, keys, slots)
         self._evaluate(View(batch, counted, missing))
         self._judge.since = self._time
         self._retry(batch, slots)
         self._park(batch, keys, slots, counted, missing)
-        if self._trace_rules.leaves:
-            self._emit(self._trace_rules.grown(slots, batch, self._time))
+        if self._trace_rules.follow_growth:
+            self._judge.since = before
+            for rows in in_turn(slots):
+                part, part_keys = parted(batch, rows), keys.part(rows)
+                self._ancestry.contribute(part, part_keys, slots[rows], billed[rows])
+                self._emit(self._trace_rules.grown(slots[rows], part, times[rows]))
+            self._judge.since = self._time
             for leaf in self._trace_rules.leaves:
                 self._schedule_expiry(leaf)
 

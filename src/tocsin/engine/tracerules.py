@@ -3,8 +3,7 @@
 A trace is judged as it grows where the condition can only become truer, else when it is complete.
 """
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import worse
 from tocsin.engine.judge import Judge, Occasion, Span
-from tocsin.engine.leaf import GROWING, NOT_INHERITED, Leaf, LeafKey
+from tocsin.engine.leaf import GROWING, NOT_INHERITED, Leaf, LeafKey, Window
 from tocsin.engine.statistics import RuleKey
 from tocsin.engine.view import labelled
 from tocsin.engine.watch import Watch
@@ -29,6 +28,8 @@ __all__ = ["TraceRules"]
 
 
 _RULE_PARTS = 2
+_NEVER = np.iinfo(np.int64).min >> 1
+"""When a trace that was not counted was: before every window."""
 _TOP = 1_000
 """Stands for a rule's most severe level: a trace that reached it has nothing more to reach while it grows."""
 
@@ -38,6 +39,7 @@ class TraceRules:
 
     def __init__(self, judge: Judge, traces: Traces) -> None:
         self.leaves: Sequence[Leaf] = ()
+        self._follow_growth = False
         self._judge = judge
         self._traces = traces
         self._judged: dict[tuple[RuleKey, int], tuple[int, Key]] = {}
@@ -48,6 +50,10 @@ class TraceRules:
     def follow(self, leaves: Sequence[Leaf]) -> None:
         """Judge by these from now on; what was counted for others is forgotten with their windows."""
         self.leaves = leaves
+        self._follow_growth = any(
+            leaf.key.growing or (leaf.window is None and any(map(_can_only_become_truer, leaf.watches)))
+            for leaf in leaves
+        )
         growing = {leaf.key for leaf in leaves if leaf.key.growing}
         self._counted = {key: known for key, known in self._counted.items() if key in growing}
 
@@ -103,25 +109,36 @@ class TraceRules:
             for key, known in self._counted.items()
         }
 
-    def grown(self, slots: NDArray[np.int32], batch: SpanBatch, now: int) -> list[AlertEvent]:
-        """Judge traces that spans were added to; `batch` has the spans of `slots` ([n]), ordered by time."""
+    @property
+    def follow_growth(self) -> bool:
+        """Whether traces are judged as they grow; else only once they are complete."""
+        return self._follow_growth
+
+    def grown(self, slots: NDArray[np.int32], batch: SpanBatch, times: NDArray[np.int64]) -> list[AlertEvent]:
+        """Judge traces to each of which one span was added.
+
+        Args:
+            slots: [n] the traces, all different.
+            batch: [n] the spans.
+            times: [n] event times at which they came, never falling.
+        """
         events: list[AlertEvent] = []
         judged = self._traces.column("open")[slots] & (self._traces.column("genai")[slots] > 0)
-        touched = np.unique(slots[judged])
-        for leaf in self.leaves:
+        rows = np.flatnonzero(judged)
+        slots, ends, arrivals, times = slots[rows], batch.end[rows], batch.arrival[rows], times[rows]
+        for leaf in self.leaves if len(rows) else ():
             if leaf.key.growing:
-                last = _last_spans(slots, touched, batch)
-                events += self._count_growth(leaf, touched, now, last, final=False)
+                events += self._count_growth(leaf, slots, times, (ends, arrivals), final=False)
             for watch in leaf.watches if leaf.window is None else ():
                 if _can_only_become_truer(watch):
-                    events += self._judge_growing(leaf, watch, touched, slots, batch, now)
+                    events += self._judge_growing(leaf, watch, slots, times, (ends, arrivals))
         return events
 
     def _count_growth(
         self,
         leaf: Leaf,
         slots: NDArray[np.int32],
-        now: int,
+        times: NDArray[np.int64],
         last: tuple[NDArray[np.int64], NDArray[np.int64]],
         *,
         final: bool,
@@ -129,68 +146,64 @@ class TraceRules:
         """Count what traces grew by since they were counted; `last` is end and arrival of each one's newest span."""
         values = self._traces.column(GROWING[leaf.key.metric])[slots]
         known = self._counted.setdefault(leaf.key, {})
-        rows, groups, growth = [], [], []
-        counted_before = []
+        rows, groups, growth, since = [], [], [], []
         for row, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
-            held, before, at = known.get(slot, (None, 0, 0))
+            held, before, at = known.get(slot, (None, 0, _NEVER))
             if held is not None and value <= before:
                 continue
             # By its key: the group's own slot may have been given away since, if it was silent for a whole window.
             group = self._group(leaf, slot, final=final) if held is None else leaf.groups.slot(held)
             if group is not None:
-                if held is not None:
-                    counted_before.append((group, at))
                 rows.append(row)
                 groups.append(group)
                 growth.append(value - before)
-                known[slot] = (leaf.groups.keys[group] or (), value, now)
-        if not rows:
+                since.append(at)
+                known[slot] = (leaf.groups.keys[group] or (), value, int(times[row]))
+        if not rows or leaf.window is None:
             return []
         leaf.resize()
-        self._count_later(leaf, counted_before, now)
-        times = np.full(len(rows), now, np.int64)
-        samples = Samples(np.array(groups, np.int32), times, np.array(growth, np.int64))
+        now, then = int(times[-1]), np.array(since, np.int64)
+        again = ~leaf.window.panes.is_late(then, now)
+        # A trace is one sample: of one that is counted already only the place of its count changes, afterwards.
+        counts = (~again).astype(np.int64)
+        samples = Samples(np.array(groups, np.int32), times[rows], np.array(growth, np.int64), counts)
         leaf.groups.seen(samples.slots, samples.times)
         occasion = _Completion(self._places(slots[rows]), last[0][rows], last[1][rows])
-        return self._judge.counted(leaf, samples, np.arange(len(rows)), occasion, now)
+        events = self._judge.counted(leaf, samples, np.arange(len(rows)), occasion, now)
+        if again.any():
+            self._count_later(leaf.window, samples.part(again), then[again])
+        return events
 
     @staticmethod
-    def _count_later(leaf: Leaf, before: list[tuple[int, int]], now: int) -> None:
-        """Take back that traces are samples of (group, time): a trace is one, at the time when it grew last."""
-        window = leaf.window
-        if not before or window is None:
-            return
-        groups, times = (np.array(column, np.int64) for column in zip(*sorted(before, key=itemgetter(1)), strict=True))
-        live = ~window.panes.is_late(times, now)
-        if live.any():
-            slots = groups[live].astype(np.int32)
-            nothing = np.zeros(len(slots), np.int64)
-            window.add(Samples(slots, times[live], nothing, nothing - 1))
+    def _count_later(window: Window, samples: Samples, then: NDArray[np.int64]) -> None:
+        """Make traces that were samples at `then` samples of the time when they grew last."""
+        order = np.argsort(then, kind="stable")
+        nothing = np.zeros(len(then), np.int64)
+        window.add(Samples(samples.slots[order], then[order], nothing, nothing - 1))
+        window.add(Samples(samples.slots, samples.times, nothing, nothing + 1))
 
     def _judge_growing(
         self,
         leaf: Leaf,
         watch: Watch,
-        touched: NDArray[np.int32],
         slots: NDArray[np.int32],
-        batch: SpanBatch,
-        now: int,
+        times: NDArray[np.int64],
+        last: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> list[AlertEvent]:
-        values = self._growing_values(leaf, touched)
+        values = self._growing_values(leaf, slots)
         lines = [float(rule.levels[0].threshold) for rule in watch.rules]
         loosest = max(lines) if watch.condition in (Condition.LT, Condition.LTE) else min(lines)
         events: list[AlertEvent] = []
         for row in np.flatnonzero(watch.compare(values, loosest)).tolist():
-            slot = int(touched[row])
+            slot = int(slots[row])
             level, key = self._judged.get((watch.rules[0].key, slot), (-1, ())) if watch.dispatch is None else (-1, ())
             if level == _TOP:
                 self._note_peak(watch, leaf.groups.find(key), float(values[row]))
                 continue
             group = self._group(leaf, slot, final=False)
             if group is not None:
-                last = int(np.flatnonzero(slots == slot)[-1])
-                span = Span(int(batch.end[last]), int(batch.arrival[last]))
-                events += self._judge_one(leaf, watch, slot, group, float(values[row]), now, span)
+                span = Span(int(last[0][row]), int(last[1][row]))
+                events += self._judge_one(leaf, watch, slot, group, float(values[row]), int(times[row]), span)
         return events
 
     def _growing_values(self, leaf: Leaf, slots: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -250,9 +263,8 @@ class TraceRules:
         for leaf in self.leaves if len(slots) else ():
             if leaf.key.growing:
                 ends = self._traces.column("end")[slots]
-                events += self._count_growth(
-                    leaf, slots, now, (ends, np.full(len(slots), self._judge.wall)), final=True
-                )
+                times, arrivals = np.full(len(slots), now), np.full(len(slots), self._judge.wall)
+                events += self._count_growth(leaf, slots, times, (ends, arrivals), final=True)
                 for slot in slots.tolist():
                     self._counted[leaf.key].pop(slot, None)
                 continue
@@ -362,6 +374,23 @@ def _thawed_counts(section: Section, slots_below: int, width: int) -> dict[int, 
     return {slot: (tuple(key), value, at) for slot, key, (value, at) in zip(slots, keys, values, strict=True)}
 
 
+def in_turn(slots: NDArray[np.int32]) -> Iterator[slice]:
+    """Yield runs of rows, as long as can be, in none of which a trace ([n] slots) has two spans.
+
+    A trace is judged after each of its spans, so that it crosses its threshold on the same one in any requests.
+    """
+    order = np.argsort(slots, kind="stable")
+    same = np.flatnonzero(slots[order][1:] == slots[order][:-1])
+    before = np.full(len(slots), -1)
+    before[order[same + 1]] = order[same]
+    begin = 0
+    for row in np.flatnonzero(before >= 0).tolist():
+        if before[row] >= begin:
+            yield slice(begin, row)
+            begin = row
+    yield slice(begin, len(slots))
+
+
 class _Completion(Occasion):
     """Traces that are complete, as the cause of an evaluation: their last spans, and no arrival of their own."""
 
@@ -381,17 +410,6 @@ def _can_only_become_truer(watch: Watch) -> bool:
         return rule.condition in (Condition.LT, Condition.LTE)
     growing = rule.metric in GROWING or rule.metric in (Metric.LATENCY, Metric.ERROR_RATE)
     return growing and rule.condition in (Condition.GT, Condition.GTE)
-
-
-def _last_spans(
-    slots: NDArray[np.int32], touched: NDArray[np.int32], batch: SpanBatch
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return end and arrival of the last span of each touched trace."""
-    reverse = slots[::-1]
-    _, first = np.unique(reverse, return_index=True)
-    kept = np.isin(reverse[first], touched)
-    rows = len(slots) - 1 - first[kept]
-    return batch.end[rows], batch.arrival[rows]
 
 
 def _passes(one: Filter, texts: tuple[str, ...]) -> bool:

@@ -87,13 +87,13 @@ class TraceFacts:
         if slots > len(self._rows):
             self._rows = grown(self._rows, slots, 0)  # type: ignore[assignment]  # grown keeps the dtype
 
-    def begin(self, slots: Slots, hi: NDArray[np.uint64], lo: NDArray[np.uint64], now: int) -> None:
-        """Give new traces their rows."""
+    def begin(self, slots: Slots, hi: NDArray[np.uint64], lo: NDArray[np.uint64], times: NDArray[np.int64]) -> None:
+        """Give new traces, which began at `times`, their rows."""
         rows = self._taken(len(slots))
         self._rows[slots] = rows
         columns = self._columns
         columns["hi"][rows], columns["lo"][rows] = hi, lo
-        columns["first_seen"][rows] = now
+        columns["first_seen"][rows] = times
         columns["start"][rows] = _FAR
 
     def _taken(self, count: int) -> NDArray[np.int32]:
@@ -122,9 +122,9 @@ class TraceFacts:
             self._columns[name][rows] = layout[name][1]
         self._free = np.concatenate([self._free, rows])
 
-    def note_seen(self, slots: Slots, now: int) -> None:
-        """Note that traces were active."""
-        self._columns["last_seen"][self._rows[slots]] = now
+    def note_seen(self, slots: Slots, times: NDArray[np.int64]) -> None:
+        """Note that traces were active at `times`, which never fall: of several the last stays."""
+        self._columns["last_seen"][self._rows[slots]] = times
 
     def add(self, slots: Slots, start: NDArray[np.int64], end: NDArray[np.int64], sums: Mapping[str, Any]) -> None:
         """Add spans ([n]) to extents and sums; their traces are open."""

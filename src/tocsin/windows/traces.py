@@ -113,21 +113,27 @@ class Traces:
         """Return a column by name, to be asked by slots: `open`, or a fact, which complete traces have none of."""
         return self._is_open if name == "open" else self._facts.column(name)
 
-    def slots(self, keys: NDArray[np.uint64], hi: NDArray[np.uint64], lo: NDArray[np.uint64], now: int) -> Slots:
-        """Return [n] the slot of each span's trace, new where it was not known; notes that it was active at `now`."""
+    def slots(
+        self, keys: NDArray[np.uint64], hi: NDArray[np.uint64], lo: NDArray[np.uint64], times: NDArray[np.int64]
+    ) -> Slots:
+        """Return [n] the slot of each span's trace, new where it was not known; notes that it was active then.
+
+        `times` ([n], never falling) are event times at which the spans came: a trace is complete at the same instant
+        whatever came in the same request.
+        """
         slots, fresh = self._index.find_or_insert(keys)
         new = slots[fresh]
         self._open += len(new)
         self._used = self._index.rows
         self._reserve(self._used)
         if len(new):
-            self._facts.begin(new, hi[fresh], lo[fresh], now)
+            self._facts.begin(new, hi[fresh], lo[fresh], times[fresh])
             self._is_open[new] = True
             self._held[new] = True
-        live = slots if len(new) == len(slots) else slots[self._is_open[slots]]
-        self.late_spans += len(slots) - len(live)
-        self._facts.note_seen(live, now)
-        self._agenda.note(slots, now if self._open > self.limit else now + self._soonest)
+        live = self._is_open[slots]
+        self.late_spans += len(slots) - int(np.count_nonzero(live))
+        self._facts.note_seen(slots[live], times[live])
+        self._agenda.note(slots, int(times[-1]) if self._open > self.limit else int(times[0]) + self._soonest)
         return slots
 
     def _reserve(self, rows: int) -> None:
