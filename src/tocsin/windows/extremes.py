@@ -57,7 +57,7 @@ class Extremes:
     def add(self, samples: Samples) -> None:
         """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
         values = samples.values.astype(np.float64)
-        counted = slice(None) if (rows := self.panes.counted(samples.times)) is None else rows
+        counted = self.panes.counted(samples.times)
         np.add.at(self._count, samples.slots[counted], 1)
         self._merge.at(self._extreme, samples.slots[counted], values[counted])
         for pane, rows in runs_of(samples.times // self.panes.width_ns):
@@ -169,8 +169,7 @@ class LastValues:
 
     def add(self, samples: Samples) -> None:
         """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
-        rows = self.panes.counted(samples.times)
-        counted = samples if rows is None else samples.part(rows)
+        counted = samples.part(self.panes.counted(samples.times)) if self.panes.waits else samples
         self._follow(counted.slots, counted.times, counted.values)
         np.add.at(self._count, counted.slots, 1)
         for pane, run in runs_of(samples.times // self.panes.width_ns):

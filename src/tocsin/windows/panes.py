@@ -34,6 +34,7 @@ _REST_EVERY = 16
 _REST_ROWS = 20_000
 """About so many rows are merged at a look: a millisecond."""
 _NEVER = -(1 << 62)
+_ALL = slice(None)
 
 Chunk = TypeVar("Chunk", bound=tuple[Any, ...])
 """Columns of equal length, the first of which says what the rows are of."""
@@ -105,6 +106,10 @@ class Panes(Generic[Chunk]):
         self._loose: set[int] = set()
         """Panes that were added to since they were merged into one chunk."""
         self._turn = next(_turns)
+        self.rests = False
+        """Whether the owner merges what came to rest itself (`resting`), at instants of event time."""
+        self._rested = _NEVER
+        self._delay = min(_OPEN_NS, self.width_ns)
 
     def add(self, pane: int, chunk: Chunk, merge: Callable[[list[Chunk]], Chunk]) -> None:
         """Add a chunk to a pane and merge what is due; `merge` must give the same whatever was merged before."""
@@ -130,6 +135,8 @@ class Panes(Generic[Chunk]):
 
     def append(self, pane: int, chunk: Chunk) -> list[Chunk]:
         """Add a chunk to a pane and return those of the pane that count, or wait, with it; the caller merges them."""
+        if self.rests:
+            self._loose.add(pane)
         if pane >= self.counts_below:
             chunks = self.waiting.setdefault(pane, [])
             if self._earliest is None or pane < self._earliest:
@@ -141,10 +148,10 @@ class Panes(Generic[Chunk]):
         chunks.append(chunk)
         return chunks
 
-    def counted(self, times: NDArray[np.int64]) -> slice | None:
-        """Return which rows of rising times count at once; None for all, as it is without offset and buckets."""
+    def counted(self, times: NDArray[np.int64]) -> slice:
+        """Return which rows of rising times count at once: all, without offset and buckets."""
         if not self.waits:
-            return None
+            return _ALL
         return slice(0, int(np.searchsorted(times // self.width_ns, self.counts_below)))
 
     def late_before(self, now: int) -> int:
@@ -161,12 +168,15 @@ class Panes(Generic[Chunk]):
 
     @property
     def next_change(self) -> int | None:
-        """The event time at which the next pane leaves or comes in; None without panes."""
-        leaves = None if self._oldest is None else self.reach.leaves(self._oldest)
-        if self._earliest is None:
-            return leaves
-        enters = self.reach.enters(self._earliest, self._moved)
-        return enters if leaves is None or enters < leaves else leaves
+        """The event time at which the next pane leaves, comes in or is to be laid to rest; None without panes."""
+        due = None if self._oldest is None else self.reach.leaves(self._oldest)
+        if self._earliest is not None:
+            enters = self.reach.enters(self._earliest, self._moved)
+            due = enters if due is None or enters < due else due
+        if self.rests and self._loose:
+            rests = max(min(self._loose), self._rested) + 1
+            due = min(rests * self.width_ns + self._delay, due or ALWAYS)
+        return due
 
     @property
     def next_expiry(self) -> int | None:
@@ -209,14 +219,31 @@ class Panes(Generic[Chunk]):
         self._oldest = min(self.chunks, default=None)
         return entered
 
+    def resting(self, now: int) -> list[tuple[list[Chunk], bool]]:
+        """Return the chunks of panes that came to rest by `now`, to be merged in place, and whether they count.
+
+        A pane rests once it has ended and a few seconds are over; what comes for it later, at the end of the next.
+        """
+        first = (now - self._delay) // self.width_ns
+        if first <= self._rested:
+            return []
+        self._rested = first
+        ended = sorted(pane for pane in self._loose if pane < first)
+        self._loose.difference_update(ended)
+        return [
+            (held[pane], held is self.chunks) for pane in ended for held in (self.chunks, self.waiting) if pane in held
+        ]
+
     def freeze(self, layout: Layout, columns_of: Callable[[Chunk], tuple[NDArray[Any], ...]]) -> Frozen:
         """Return the panes' state; no chunk is ever changed, so that lists of them are all that is copied."""
         counted = _frozen(self.chunks, layout, columns_of)
         waiting = _frozen(self.waiting, layout, columns_of) if self.waits else None
-        newest, loose, moved = self._newest, list(self._loose), self._moved
+        newest, loose, moved, rested = self._newest, list(self._loose), self._moved, self._rested
 
         def state() -> State:
             held = {"newest": newest, "loose": np.array(loose, np.int64), **counted()}
+            if self.rests:
+                held["rested"] = rested
             return held if waiting is None else {**held, "moved": moved, "waiting": waiting()}
 
         return state
@@ -233,6 +260,8 @@ class Panes(Generic[Chunk]):
         self._oldest = min(self.chunks, default=None)
         self._newest = section.integer("newest", -1)
         self._loose = set(section.array("loose", np.int64).tolist())
+        if self.rests:
+            self._rested = section.integer("rested", _NEVER)
         if self.waits:
             self.waiting = _thawed(section.part("waiting"), layout, below, chunk_of)
             self._earliest = min(self.waiting, default=None)

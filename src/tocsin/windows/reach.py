@@ -7,7 +7,7 @@ past; `tocsin.windows.buckets` moves from one end of a bucket to the next.
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["ALWAYS", "BASELINE_PANES", "PANES", "Reach", "Sliding", "pane_width"]
+__all__ = ["ALWAYS", "BASELINE_PANES", "PANES", "Reach", "Sliding", "baseline", "pane_width"]
 
 PANES = 300
 """How many panes a window of more than five minutes has, or a few more where it does not divide."""
@@ -43,7 +43,7 @@ class Reach(Protocol):
 
     @property
     def compact(self) -> bool:
-        """Whether panes that ended are kept in the fewest bytes that leave nine digits."""
+        """Whether panes that ended are kept as `tocsin.windows.compact` has them."""
 
     def moved_at(self, now: int) -> int:
         """Return when the window was moved for the last time, `now` at the latest."""
@@ -112,3 +112,8 @@ class Sliding:
     def leaves(self, pane: int) -> int:
         """Return when a pane is out of the window."""
         return (pane + 1) * self.width_ns - 1 + self.window_ns + self.offset_ns
+
+
+def baseline(window_ns: int, offset_ns: int = 0) -> Sliding:
+    """Return the reach of what others are compared with: few panes, and compact ones."""
+    return Sliding(window_ns, offset_ns, BASELINE_PANES, compact=True)

@@ -94,7 +94,7 @@ class Sketches:
         """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
         buckets = bucket_of(samples.values.astype(np.float64))
         counters = self._counters_of(samples.slots, buckets)
-        counted = slice(None) if (rows := self.panes.counted(samples.times)) is None else rows
+        counted = self.panes.counted(samples.times)
         np.add.at(self._held, counters[counted], 1)
         np.add.at(self._count, samples.slots[counted], 1)
         np.maximum.at(self._top, samples.slots[counted], buckets[counted])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
+from tocsin.windows.compact import Wide, compacted, restored, rows_of, widened
 from tocsin.windows.exact import add_pairs, moments_of, running_pairs, variance_of, weighted_powers
 from tocsin.windows.groups import grown
 from tocsin.windows.narrow import distinct
@@ -89,7 +90,7 @@ class _Sums:
     def freeze(self, used: int) -> Frozen:
         """Return the state of the first `used` slots, all that were ever given out."""
         totals = {name: total[:used].copy() for name, total in self._totals.items()}
-        panes = self.panes.freeze(self._chunks, lambda chunk: (chunk[0], *chunk[1]))
+        panes = self.panes.freeze(self._chunks, self._columns_of)
 
         def state() -> State:
             return {"totals": {name: packed(total) for name, total in totals.items()}, "panes": panes()}
@@ -101,7 +102,15 @@ class _Sums:
         totals = section.part("totals")
         for name, total in self._totals.items():
             total[:used] = totals.array(name, total.dtype, used, shape=total.shape[1:])
-        self.panes.thaw(section.part("panes"), self._chunks, used, lambda columns: (columns[0], tuple(columns[1:])))
+        self.panes.thaw(section.part("panes"), self._chunks, used, self._chunk_of)
+
+    @staticmethod
+    def _columns_of(chunk: _Chunk) -> tuple[Array, ...]:
+        return (chunk[0], *chunk[1])
+
+    @staticmethod
+    def _chunk_of(columns: list[Array]) -> _Chunk:
+        return columns[0], tuple(columns[1:])
 
     def resize(self, capacity: int) -> None:
         """Make room for more slots."""
@@ -144,21 +153,21 @@ class IntegerSums(_Sums):
 
     def add(self, samples: Samples) -> None:
         """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
-        counts, unpriced = columns_now = self._columns(samples)
-        slots, values = samples.slots, samples.values
-        columns = counts, values, unpriced
-        if (rows := self.panes.counted(samples.times)) is not None:
-            slots, values = slots[rows], values[rows]
-            counts, unpriced = (column[rows] for column in columns_now)
-        np.add.at(self._totals["count"], slots, counts)
-        np.add.at(self._totals["total"], slots, values)
-        if samples.unpriced is not None:
-            np.add.at(self._totals["unpriced"], slots, unpriced)
-        for pane, rows in parts_of(samples.times, self.panes.width_ns) if len(samples) else ():
-            if rows is None:
+        counts, unpriced = self._columns(samples)
+        columns = counts, samples.values, unpriced
+        if self.panes.waits:
+            rows = self.panes.counted(samples.times)
+            self._fold(np.add, [(samples.slots[rows], tuple(column[rows] for column in columns))])
+        else:
+            np.add.at(self._totals["count"], samples.slots, counts)
+            np.add.at(self._totals["total"], samples.slots, samples.values)
+            if samples.unpriced is not None:
+                np.add.at(self._totals["unpriced"], samples.slots, unpriced)
+        for pane, part in parts_of(samples.times, self.panes.width_ns) if len(samples) else ():
+            if part is None:
                 self.panes.add(pane, (samples.slots, columns), _merged)
             else:
-                self.panes.add(pane, (samples.slots[rows], tuple(column[rows] for column in columns)), _merged)
+                self.panes.add(pane, (samples.slots[part], tuple(column[part] for column in columns)), _merged)
 
     @staticmethod
     def _columns(samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -172,12 +181,18 @@ class IntegerSums(_Sums):
         if self.panes.begins_anew(now):
             return self._emptied()
         entered, gone = self.panes.move_to(now)
-        for ufunc, chunks in ((np.add, entered), (np.subtract, gone)):
-            for slots, columns in chunks:
-                for name, column in zip(("count", "total", "unpriced"), columns, strict=True):
-                    if name != "unpriced" or column.any():
-                        ufunc.at(self._totals[name], slots, column.astype(np.int64, copy=False))
-        return [slots for slots, _ in (*entered, *gone)]
+        touched = self._fold(np.add, entered) if entered else []
+        return touched + self._fold(np.subtract, gone) if gone else touched
+
+    def _fold(self, ufunc: np.ufunc, chunks: list[_Chunk]) -> list[Slots]:
+        touched = []
+        for slots, (counts, values, unpriced) in chunks:
+            ufunc.at(self._totals["count"], slots, counts.astype(np.int64, copy=False))
+            ufunc.at(self._totals["total"], slots, values.astype(np.int64, copy=False))
+            if unpriced.any():
+                ufunc.at(self._totals["unpriced"], slots, unpriced.astype(np.int64, copy=False))
+            touched.append(slots)
+        return touched
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
         """Return [n] samples in the window, unpriced ones included."""
@@ -230,13 +245,17 @@ def _merged(chunks: list[_Chunk]) -> _Chunk:
 class FloatSums(_Sums):
     """Sums of float64 values and of their squares, without drift; samples may be weighted.
 
-    Totals are [slots, 3] pairs (`tocsin.windows.exact`) of weight, value * weight and value ** 2 * weight.
+    Totals are [slots, 3] pairs (`tocsin.windows.exact`) of weight, value * weight and value ** 2 * weight. Where the
+    reach says so, ended panes are kept as `tocsin.windows.compact` has them.
     """
 
     def __init__(self, window: _Window) -> None:
         pair = (np.float64, (3,))
         columns = {"count": (np.int64, ()), "high": pair, "low": pair}
         super().__init__(window, {**columns, "peak": (np.float64, ())}, {"slots": (np.int32, ()), **columns})
+        if self.panes.reach.compact:
+            self.panes.rests = True
+            self._chunks = {**self._chunks, "compact": (np.bool_, ())}
 
     def add(self, samples: Samples) -> None:
         """Count samples, ordered by time; late ones must not be among them. `expire` must have been told the time."""
@@ -266,18 +285,46 @@ class FloatSums(_Sums):
             return self._emptied()
         entered, gone = self.panes.move_to(now)
         with np.errstate(over="ignore", invalid="ignore"):
-            for slots, (count, high, low) in entered:
-                self._apply(slots, count.astype(np.int64, copy=False), high, low)
-            if gone:
-                self._take_back(gone)
-        return [slots for slots, _ in (*entered, *gone)]
+            taken_in, left = [_wide(chunk) for chunk in entered], [_wide(chunk) for chunk in gone]
+            for slots, columns in taken_in:
+                self._apply(slots, *columns)
+            if left:
+                self._take_back(left)
+            if self.panes.rests:
+                self._lay_to_rest(now)
+        return [slots for slots, _ in (*taken_in, *left)]
 
-    def _take_back(self, gone: list[_Chunk]) -> None:
+    def _lay_to_rest(self, now: int) -> None:
+        for chunks, counts in self.panes.resting(now):
+            slots, (count, high, low) = merged = _merged_pairs(chunks)
+            chunks[:] = [compacted(merged)]
+            if counts:
+                # What will be taken back is what is kept, so that the total goes on being the sum of its panes.
+                _, (_, kept, kept_low) = _wide(chunks[0])
+                self._apply(slots, np.zeros_like(count), *add_pairs(kept, kept_low, -high, -low))
+
+    @staticmethod
+    def _columns_of(chunk: _Chunk) -> tuple[Array, ...]:
+        if not _is_compact(chunk):
+            return (chunk[0], *chunk[1], np.zeros(len(chunk[0]), np.bool_))
+        slots, count, high, rests = rows_of(chunk)
+        low = np.zeros(high.shape)
+        low[:, :2] = rests
+        return slots, count, high, low, np.ones(len(slots), np.bool_)
+
+    @staticmethod
+    def _chunk_of(columns: list[Array]) -> _Chunk:
+        slots, count, high, low = columns[:4]
+        if len(columns) > 4 and columns[4][0]:
+            return restored(slots, count, high, low[:, :2])
+        return slots, (count, high, low)
+
+    def _take_back(self, gone: list[Wide]) -> None:
         totals = self._totals
         doubtful = []
         for slots, (count, high, low) in gone:
             totals["peak"][slots] = np.maximum(totals["peak"][slots], totals["high"][slots, 2])
-            self._apply(slots, -count.astype(np.int64, copy=False), -high, -low)
+            self._apply(slots, -count, -high, -low)
             kept = totals["high"][slots, 2] * _TRUSTED_DROP >= totals["peak"][slots]
             if not kept.all():  # NaN, which an infinite value leaves behind, is not kept either
                 doubtful.append(slots[~kept])
@@ -294,10 +341,10 @@ class FloatSums(_Sums):
         wanted = np.zeros(self.capacity, np.bool_)
         wanted[slots] = True
         for chunks in self.panes.chunks.values():
-            for held, columns in chunks:
-                rows = wanted[held]
-                if rows.any():
-                    self._apply(held[rows], *(column[rows] for column in columns))
+            for chunk in chunks:
+                held, columns = _wide(chunk, wanted)
+                if len(held):
+                    self._apply(held, *columns)
         self._totals["peak"][slots] = self._totals["high"][slots, 2]
 
     def samples(self, slots: Array) -> NDArray[np.int64]:
@@ -343,12 +390,29 @@ class FloatSums(_Sums):
         return past
 
 
-def _merged_pairs(chunks: list[_Chunk]) -> _Chunk:
-    slots, place = np.unique(np.concatenate([slots for slots, _ in chunks]), return_inverse=True)
+def _is_compact(chunk: _Chunk) -> bool:
+    return len(chunk[1]) > 3
+
+
+def _wide(chunk: _Chunk, wanted: NDArray[np.bool_] | None = None) -> Wide:
+    """Return a chunk as it is added up; with `wanted` ([slots]) only the rows of some slots."""
+    if _is_compact(chunk):
+        return widened(chunk, wanted)
+    slots, (count, high, low) = chunk
+    count = count.astype(np.int64, copy=False)
+    if wanted is None:
+        return slots, (count, high, low)
+    rows = wanted[slots]
+    return slots[rows], (count[rows], high[rows], low[rows])
+
+
+def _merged_pairs(chunks: list[_Chunk]) -> Wide:
+    wide = [_wide(chunk) for chunk in chunks]
+    slots, place = np.unique(np.concatenate([slots for slots, _ in wide]), return_inverse=True)
     count = np.zeros(len(slots), np.int64)
     high, low = np.zeros((len(slots), 3)), np.zeros((len(slots), 3))
     begin = 0
-    for held, (counts, value, rest) in chunks:
+    for held, (counts, value, rest) in wide:
         here = place[begin : begin + len(held)]
         begin += len(held)
         count[here] += counts
