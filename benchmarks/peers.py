@@ -1,9 +1,10 @@
 """Real programs that tests forward through and benchmarks compare with, built once and cached.
 
-`make peers` builds the OpenTelemetry Collector with its own builder, through the Go module proxy. A build is
-cached under a hash of what it is made of, so another component list is another binary and neither replaces
-the other. PostgreSQL is the system's, or Debian's packages unpacked beside the collector, which needs no root.
-`TOCSIN_PEERS` names another directory than `.peers`, for machines that share a cache.
+`make peers` builds the OpenTelemetry Collector with its own builder, and Prometheus' PromQL engine as a program that
+answers questions, both through the Go module proxy. A build is cached under a hash of what it is made of, so another
+component list is another binary and neither replaces the other. PostgreSQL is the system's, or Debian's packages
+unpacked beside the collector, which needs no root. `TOCSIN_PEERS` names another directory than `.peers`, for machines
+that share a cache.
 """
 
 import fcntl
@@ -27,11 +28,13 @@ __all__ = [
     "peers_directory",
     "postgres_environment",
     "postgres_path",
+    "promql_path",
 ]
 
 COLLECTOR_CONFIGS = Path(__file__).parent / "peers"
 """Configurations of the collector that benchmarks use; `collector-builder.yaml` lists its components."""
 
+_PROMQL_SOURCE = COLLECTOR_CONFIGS / "promql"
 _BUILDER_FILE = COLLECTOR_CONFIGS / "collector-builder.yaml"
 _BUILDER_MODULE = "go.opentelemetry.io/collector/cmd/builder@v0.155.0"
 _CORE_MODULE = "go.opentelemetry.io/collector/otelcol@v0.155.0"  # what the builder's main.go stands on
@@ -79,6 +82,29 @@ def build_collector() -> Path:
             # A rename, so that no one ever finds half a binary under the final name.
             (Path(work) / "src" / _BUILT_NAME).replace(target)
             return target
+
+
+def promql_path() -> Path | None:
+    """Return the program that answers with Prometheus' own PromQL engine, or None if it is not built."""
+    binary = _promql_binary()
+    return binary if os.access(binary, os.X_OK) else None
+
+
+def build_promql() -> Path:
+    """Build Prometheus' PromQL engine unless it is there; return the program's path.
+
+    Raises:
+        PeerBuildError: the build failed.
+    """
+    peers_directory().mkdir(parents=True, exist_ok=True)
+    with _locked(peers_directory() / "promql.lock"):
+        built = promql_path()
+        if built is None:
+            building = _promql_binary().with_suffix(".building")
+            _step(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(building), "."], _PROMQL_SOURCE, {})
+            # A rename, so that no one ever finds half a binary under the final name.
+            built = building.replace(_promql_binary())
+        return built
 
 
 def postgres_path() -> Path | None:
@@ -133,7 +159,7 @@ def _postgres_directory() -> Path:
 
 def main() -> int:
     """Build what is missing and say what there is; return the exit code."""
-    return max(_provide_collector(), _provide_postgres())
+    return max(_provide_collector(), _provide_promql(), _provide_postgres())
 
 
 def _provide_postgres() -> int:
@@ -174,6 +200,20 @@ def _provide_collector() -> int:
             return 1
     version = subprocess.run([built, "--version"], capture_output=True, text=True, timeout=60, check=True)
     print(f"peers: {version.stdout.strip()}: {built}")
+    return 0
+
+
+def _provide_promql() -> int:
+    built = promql_path()
+    if built is None and shutil.which("go") is None:
+        print("peers: no PromQL engine: Go is not on PATH; install Go 1.26 or later and run `make peers` again.")
+        return _without("expressions are not compared with Prometheus.")
+    try:
+        built = built or build_promql()
+    except PeerBuildError as error:
+        print(f"peers: {error}", file=sys.stderr)
+        return 1
+    print(f"peers: Prometheus' PromQL engine: {built}")
     return 0
 
 
@@ -219,6 +259,13 @@ def _step(command: list[str], work: Path, extra: dict[str, str]) -> str:
         last = "\n".join(done.stdout.splitlines()[-20:])
         raise PeerBuildError(f"`{' '.join(command)}` ended with {done.returncode}; its last words:\n{last}")
     return done.stdout
+
+
+def _promql_binary() -> Path:
+    digest = hashlib.sha256()
+    for file in sorted(_PROMQL_SOURCE.iterdir()):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return peers_directory() / f"promql-{digest.hexdigest()[:12]}"
 
 
 def _collector_directory() -> Path:
