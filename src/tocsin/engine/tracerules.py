@@ -24,7 +24,7 @@ from tocsin.windows.groups import Key
 from tocsin.windows.sums import Samples
 from tocsin.windows.traces import Traces
 
-__all__ = ["TraceRules"]
+__all__ = ["TraceRules", "in_turn"]
 
 
 _RULE_PARTS = 2
