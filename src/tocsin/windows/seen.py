@@ -121,8 +121,8 @@ class _Frozen:
 
     def places_of(self, keys: NDArray[np.uint64], parts: "_Parts") -> NDArray[np.intp]:
         """Return the places of the keys that are there."""
-        place = (keys >> self._shift).view(np.int64)
-        maybe = (self._bitmap[place >> 3] & _BIT[place & 7]).nonzero()[0]
+        byte, bit = parts.place(keys, self._shift)
+        maybe = (self._bitmap.take(byte) & bit).nonzero()[0]
         if len(maybe) <= _AT_ONCE:
             return self._found(maybe, parts) if len(maybe) else maybe
         cuts = range(0, len(maybe), _AT_ONCE)
@@ -149,9 +149,18 @@ _BIT = np.left_shift(1, np.arange(8)).astype(np.uint8)
 class _Parts:
     """Keys as generations keep them, taken apart once for all."""
 
-    __slots__ = ("bucket", "low", "middle")
+    __slots__ = ("_places", "bucket", "low", "middle")
 
     def __init__(self, keys: NDArray[np.uint64]) -> None:
+        self._places: dict[int, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
         self.bucket = (keys >> _SHIFT).view(np.int64)
         self.middle = (keys >> np.uint64(16)).astype(np.uint32)
         self.low = keys.astype(np.uint16)
+
+    def place(self, keys: NDArray[np.uint64], shift: np.uint64) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Return [n] bytes and [n] bits of a bitmap that are the keys'; most bitmaps are of one size."""
+        found = self._places.get(int(shift))
+        if found is None:
+            place = (keys >> shift).view(np.int64)
+            found = self._places[int(shift)] = place >> 3, _BIT[place & 7]
+        return found
