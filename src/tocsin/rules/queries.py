@@ -81,11 +81,10 @@ def expression_question(config: RuleConfig, context: RuleContext, mistakes: Mist
         _tell_refusals(error, "expr", text, mistakes)
         return None
     condition = compiled.condition
-    threshold = Decimal(0) if compiled.threshold is None else Decimal(str(compiled.threshold))
     return Question(
         metric=Metric.EXPRESSION,
         condition=condition,
-        levels=_with_recovery(config, condition, threshold, compiled.expression.unit, mistakes),
+        levels=_with_recovery(config, condition, compiled.threshold, compiled.expression.unit, mistakes),
         group_by=compiled.labels,
         no_data=config.no_data or NoData.OK,
         expression=_narrowed(compiled.expression, config, context, mistakes),
@@ -146,14 +145,14 @@ def _threshold_in(text: str, unit: str) -> Decimal:
 
 
 def _with_recovery(
-    config: RuleConfig, condition: Condition, threshold: Decimal, unit: str, mistakes: Mistakes
+    config: RuleConfig, condition: Condition, threshold: Decimal | None, unit: str, mistakes: Mistakes
 ) -> tuple[Level, ...]:
     """The one level of an expression, whose threshold stands in it."""
-    (level,) = single_level(config, threshold)
+    (level,) = single_level(config, Decimal(0) if threshold is None else threshold)
     if config.recovery_threshold is None:
         return (level,)
     path = ("recovery_threshold",)
-    if condition not in (*RISING, *FALLING):
+    if threshold is None or condition not in (*RISING, *FALLING):
         text = "only an expression that ends in a comparison with a number has a line to come back over"
         mistakes.tell(path, text, at_key=True)
         return (level,)

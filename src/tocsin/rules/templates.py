@@ -49,14 +49,23 @@ class Template:
     """A rule with blanks."""
 
     name: str
+    description: str
     parameters: Mapping[str, Node]
     rule: Mapping[str, Node]
 
     @property
+    def quoted(self) -> frozenset[str]:
+        """Parameters that stand inside of a text."""
+        texts = [text for node in self.rule.values() for text in _texts(node) if not _BLANK.fullmatch(text)]
+        return frozenset(blank for text in texts for blank in _BLANK.findall(text))
+
+    @property
     def content(self) -> object:
         """What tells it from another: everything as it was written, wherever it stands."""
-        return self.name, *(
-            tuple((key, _content(node)) for key, node in part.items()) for part in (self.parameters, self.rule)
+        return (
+            self.name,
+            self.description,
+            *(tuple((key, _content(node)) for key, node in part.items()) for part in (self.parameters, self.rule)),
         )
 
 
@@ -102,7 +111,8 @@ def templates_of(node: Node | None) -> tuple[Mapping[str, Template], list[Mistak
             mistakes.tell((name, "rule"), text)
         for unused in [key for key in parameters if key not in blanks]:
             mistakes.tell((name, "parameters", unused), f"nothing in 'rule' uses '%{{{unused}}}'", at_key=True)
-        found[name] = Template(name, parameters, rule)
+        told = each.child("description")
+        found[name] = Template(name, str(told.value) if told and told.value else "", parameters, rule)
     return found, mistakes
 
 
@@ -133,6 +143,8 @@ def expand(node: Node, templates: Mapping[str, Template]) -> Expanded:
     }
     if "name" not in own:
         lent = {"name": (place, replace(named, value=template.name.replace("_", "-"))), **lent}
+    if template.description and "description" not in own:
+        lent["description"] = (place, replace(named, value=template.description))
     size = node.size + sum(1 + value.size for _, value in lent.values())
     return Expanded(replace(node, entries={**lent, **node.entries}, size=size), (), template.name, frozenset(lent))
 
@@ -151,6 +163,11 @@ def _given(node: Node, template: Template, mistakes: Mistakes) -> dict[str, Node
             if not near:
                 near = "; write it beside 'template'" if key in _rule_keys() else f"; its parameters are {known}"
             mistakes.tell(("with", key), f"{shown_key(key)} is no parameter of {template.name!r}{near}", at_key=True)
+    for key in given:
+        default = template.parameters.get(key)
+        # Inside of a query anything may be taken for a name of something.
+        if default is not None and _is_number(default) and key in template.quoted and not _is_number(given[key]):
+            mistakes.tell(("with", key), "should be a number")
     for key, default in template.parameters.items():
         if default.value is None and default.items is None and default.entries is None and key not in given:
             text = f"{template.name!r} needs {key!r}; add it, like with: {{{key}: …}}"
@@ -186,11 +203,19 @@ def _text_of(node: Node) -> str:
 
 
 def _blanks(node: Node) -> list[str]:
+    return [blank for text in _texts(node) for blank in _BLANK.findall(text)]
+
+
+def _texts(node: Node) -> list[str]:
     if node.entries is not None:
-        return [blank for _, each in node.entries.values() for blank in _blanks(each)]
+        return [text for _, each in node.entries.values() for text in _texts(each)]
     if node.items is not None:
-        return [blank for each in node.items for blank in _blanks(each)]
-    return _BLANK.findall(node.value) if isinstance(node.value, str) else []
+        return [text for each in node.items for text in _texts(each)]
+    return [node.value] if isinstance(node.value, str) else []
+
+
+def _is_number(node: Node) -> bool:
+    return isinstance(node.value, int | float) and not isinstance(node.value, bool)
 
 
 def _entries(node: Node | None) -> dict[str, Node]:
