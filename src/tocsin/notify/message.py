@@ -171,10 +171,14 @@ def _facts(event: AlertEvent) -> list[Fact]:
         value = sentence.value_text(event)
         found.append(Fact("Value", f"{value}; {unpriced}" if unpriced else value))
     found.append(Fact("Limit", sentence.condition_text(event)))
-    if rule.window_ns is not None:
+    if rule.expression is not None:
+        found.append(Fact("Expression", sentence.expression_text(rule)))
+    if sentence.has_window(rule) and evidence.window_to > evidence.window_from:
         span = f"{rfc3339(evidence.window_from)[:19]}Z to {rfc3339(evidence.window_to)[:19]}Z"
-        found.append(Fact("Window", f"{sentence.window_text(rule)}, {span}"))
-    found.append(Fact("Samples", counted(evidence.samples, sentence.sample_noun(rule))))
+        named = sentence.window_text(rule)
+        found.append(Fact("Window", f"{named}, {span}" if named else span))
+    if evidence.samples or rule.expression is None:
+        found.append(Fact("Samples", counted(evidence.samples, sentence.sample_noun(rule))))
     if event.peak != evidence.value and math.isfinite(event.peak) and rule.condition is not Condition.ABSENT:
         found.append(Fact("Peak", sentence.in_unit(event.peak, rule)))
     if event.suppressed:
@@ -229,7 +233,7 @@ def _variables(event: AlertEvent) -> dict[str, object]:
         "unit": rule.unit,
         "condition": str(rule.condition),
         "window": sentence.window_text(rule),
-        "window_seconds": None if rule.window_ns is None else rule.window_ns / _NS,
+        "window_seconds": _seconds(event),
         "samples": evidence.samples,
         "suppressed": event.suppressed,
         "unpriced_samples": evidence.unpriced_samples,
@@ -237,60 +241,32 @@ def _variables(event: AlertEvent) -> dict[str, object]:
         "severity": str(event.severity),
         "event": str(event.transition),
         "trace_ids": [clean(trace.trace_id, 64) for trace in evidence.traces],
+        "expression": sentence.expression_text(rule),
         "summary": sentence.default_summary(event),
     }
 
 
 def _body(event: AlertEvent, summary: str, links: Links, trace_url: str | None) -> dict[str, object]:
     rule, evidence = event.rule, event.evidence
-    window = None
-    if rule.window_ns is not None:
-        window = {
-            "seconds": _whole(rule.window_ns / _NS),
-            "from": rfc3339(evidence.window_from),
-            "to": rfc3339(evidence.window_to),
-        }
     return {
         "version": "1",
         "id": event.id,
         "event": str(event.transition),
-        "rule": {
-            "project": clean(rule.project),
-            "name": clean(rule.name),
-            "description": clean(rule.description, _VALUE_LIMIT),
-            "severity": str(event.severity),
-            "runbook_url": rule.runbook_url and clean(rule.runbook_url, _VALUE_LIMIT),
-            "labels": {clean(name): clean(value) for name, value in rule.labels.items()},
-        },
+        "rule": _rule_part(event),
         "group": {clean(label): clean(value, _VALUE_LIMIT) for label, value in event.group.items()},
         "summary": summary,
         "value": _number(evidence.value),
         "unit": rule.unit,
         "condition": str(rule.condition),
-        "threshold": _number(event.threshold),
-        "window": window,
+        "threshold": None if rule.condition is Condition.PRESENT else _number(event.threshold),
+        "window": _window_part(event),
         "samples": evidence.samples,
         "suppressed": event.suppressed,
         "started_at": rfc3339(event.started_at),
         "fired_at": rfc3339(event.fired_at),
         "resolved_at": None if event.resolved_at is None else rfc3339(event.resolved_at),
         "detected_at": rfc3339(event.detected_at),
-        "traces": [
-            {
-                "trace_id": clean(trace.trace_id, 64),
-                "value": _number(trace.value),
-                "url": trace_url_of(trace_url, clean(trace.trace_id, 64)),
-            }
-            for trace in evidence.traces
-        ],
-        "drivers": [
-            {
-                "attribute": clean(one.attribute),
-                "value": clean(one.value, _VALUE_LIMIT),
-                "share": _number(one.share),
-            }
-            for one in evidence.drivers
-        ],
+        **_evidence_part(event, trace_url),
         "delay_ms": {
             "event_to_arrival": _milliseconds(event.event_to_arrival_ns),
             "arrival_to_detection": _milliseconds(event.arrival_to_detection_ns),
@@ -303,6 +279,59 @@ def _body(event: AlertEvent, summary: str, links: Links, trace_url: str | None) 
             "dashboard": links.dashboard,
             "silence": links.silence,
         },
+    }
+
+
+def _rule_part(event: AlertEvent) -> dict[str, object]:
+    rule = event.rule
+    return {
+        "project": clean(rule.project),
+        "name": clean(rule.name),
+        "description": clean(rule.description, _VALUE_LIMIT),
+        "severity": str(event.severity),
+        "runbook_url": rule.runbook_url and clean(rule.runbook_url, _VALUE_LIMIT),
+        "labels": {clean(name): clean(value) for name, value in rule.labels.items()},
+    }
+
+
+def _window_part(event: AlertEvent) -> dict[str, object] | None:
+    seconds = _seconds(event)
+    if seconds is None:
+        return None
+    return {
+        "seconds": _whole(seconds),
+        "from": rfc3339(event.evidence.window_from),
+        "to": rfc3339(event.evidence.window_to),
+    }
+
+
+def _seconds(event: AlertEvent) -> float | None:
+    """How long the window is; of the calendar and of expressions, how long it was at that moment."""
+    rule, evidence = sentence.measured(event.rule), event.evidence
+    if rule.window_ns is not None:
+        return rule.window_ns / _NS
+    length = evidence.window_to - evidence.window_from
+    return length / _NS if sentence.has_window(rule) and length > 0 else None
+
+
+def _evidence_part(event: AlertEvent, trace_url: str | None) -> dict[str, object]:
+    return {
+        "traces": [
+            {
+                "trace_id": clean(trace.trace_id, 64),
+                "value": _number(trace.value),
+                "url": trace_url_of(trace_url, clean(trace.trace_id, 64)),
+            }
+            for trace in event.evidence.traces
+        ],
+        "drivers": [
+            {
+                "attribute": clean(one.attribute),
+                "value": clean(one.value, _VALUE_LIMIT),
+                "share": _number(one.share),
+            }
+            for one in event.evidence.drivers
+        ],
     }
 
 

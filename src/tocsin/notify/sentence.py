@@ -5,18 +5,24 @@ It says who (the group), what (the value, over which time), how far over the lim
 """
 
 import math
+from dataclasses import replace
 
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.model.batch import SpanClass
 from tocsin.notify.wording import clean, counted, duration, percent, plain_number, quantity
+from tocsin.rules.calendar import Calendar
 from tocsin.rules.rule import Aggregate, Condition, Metric, Rule, Scope
+from tocsin.rules.vector import Language, Projected, Series
 
 __all__ = [
     "condition_text",
     "default_summary",
     "driver_text",
     "elapsed_ns",
+    "expression_text",
+    "has_window",
     "in_unit",
+    "measured",
     "sample_noun",
     "subject_of",
     "unpriced_text",
@@ -32,6 +38,7 @@ _AGAINST = {
     Condition.LTE: "at or under the limit of {}",
     Condition.EQ: "which equals {}",
     Condition.NE: "which is not {}",
+    Condition.PRESENT: "for which the rule holds",
 }
 _BOUNDS = {
     Condition.GT: "over {}",
@@ -40,6 +47,7 @@ _BOUNDS = {
     Condition.LTE: "{} or less",
     Condition.EQ: "equal to {}",
     Condition.NE: "not {}",
+    Condition.PRESENT: "anything that the expression gives",
 }
 _AGGREGATES = {
     Aggregate.SUM: "a total {}",
@@ -52,6 +60,8 @@ _AGGREGATES = {
 }
 _RATIOS = frozenset({Metric.ERROR_RATE, Metric.SUCCESS_RATE, Metric.UNPRICED_RATIO, Metric.COST_PER_TRACE})
 """Means by nature: the word is left out."""
+_EXPRESSION_LIMIT = 160
+"""Of an expression's text in a sentence."""
 _NOTABLE_SHARE = 0.2
 """A driver with less of the value than this explains nothing."""
 
@@ -98,11 +108,53 @@ def condition_text(event: AlertEvent) -> str:
     """Return what the rule forbids: `over $25.00`, `under 0.55`, `no sample for 5m`."""
     if event.rule.condition is Condition.ABSENT:
         return f"no {sample_noun(event.rule)[:-1]} for {window_text(event.rule) or 'the window'}"
-    return _BOUNDS[event.rule.condition].format(in_unit(event.threshold, event.rule))
+    limit = _BOUNDS[event.rule.condition].format(in_unit(event.threshold, event.rule))
+    return f"{limit}{_against(event.rule)}"
+
+
+def measured(rule: Rule) -> Rule:
+    """Return the rule of fields that a baseline or a forecast is about; any other rule as it is."""
+    value = rule.expression.value if rule.expression is not None else None
+    series = value.argument if isinstance(value, Projected) else value
+    if rule.expression is None or rule.expression.language in (Language.PROMQL, Language.SQL):
+        return rule
+    if not isinstance(series, Series):
+        return rule
+    return replace(
+        rule,
+        metric=series.metric,
+        attribute=series.attribute,
+        aggregate=series.aggregate,
+        quantile=series.quantile,
+        window_ns=series.window_ns or None,
+        calendar=series.calendar,
+        scope=series.scope,
+        spans=series.spans,
+        expression=None,
+    )
+
+
+def expression_text(rule: Rule) -> str:
+    """Return what an expression compares, on one line: the text of PromQL, the name of a query's metric."""
+    if rule.expression is None:
+        return ""
+    if rule.expression.language is Language.SQL:
+        return clean(rule.labels.get("metric_name") or rule.name, 80)
+    return clean(" ".join(rule.expression.text.split()), _EXPRESSION_LIMIT)
+
+
+def has_window(rule: Rule) -> bool:
+    """Whether it looks at more than one sample."""
+    return rule.window_ns is not None or rule.calendar is not None or rule.expression is not None
 
 
 def window_text(rule: Rule) -> str:
-    """Return `5m`, or an empty string for a rule without a window."""
+    """Return `5m`, `the month`, or an empty string for a rule without a window or with several."""
+    rule = measured(rule)
+    if rule.calendar is not None:
+        return f"the {rule.calendar.period.value}"
+    if rule.expression is not None and rule.expression.interval_ns is not None:
+        return duration(rule.expression.interval_ns / _NS)
     return duration(rule.window_ns / _NS) if rule.window_ns is not None else ""
 
 
@@ -111,8 +163,11 @@ def sample_noun(rule: Rule) -> str:
 
     Calls, traces, or samples where the rule looks at other spans.
     """
+    rule = measured(rule)
     if rule.scope is Scope.TRACE:
         return "traces"
+    if rule.expression is not None:
+        return "samples"
     if rule.spans == frozenset({SpanClass.LLM}) or (rule.spans is None and _is_of_calls(rule)):
         return "calls"
     return "samples"
@@ -146,9 +201,39 @@ def _breach(event: AlertEvent) -> str:
         noun = sample_noun(event.rule)
         silence = f"no {noun[:-1]} for {window_text(event.rule)}"
         return f"{subject_of(event)} sent {silence}" if event.group else f"there was {silence}"
-    limit = _AGAINST[event.rule.condition].format(in_unit(event.threshold, event.rule))
-    window = f" in {window_text(event.rule)}" if event.rule.window_ns is not None else ""
-    return f"{subject_of(event)} {_did(event)}{window}, {limit}{_evidence(event)}"
+    rule, limit = event.rule, _AGAINST[event.rule.condition].format(in_unit(event.threshold, event.rule))
+    if rule.expression is not None and rule.expression.language is Language.FORECAST:
+        return f"{subject_of(event)} {_foretold(event)}, {limit}{_evidence(event)}"
+    if rule.expression is not None and rule.expression.language is not Language.BASELINE:
+        about = f"{subject_of(event)}: " if event.group else ""
+        window = f" in {window_text(rule)}" if window_text(rule) else ""
+        return f"{about}{expression_text(rule)} is {value_text(event)}{window}, {limit}{_evidence(event)}"
+    window = f" in {window_text(rule)}" if window_text(rule) else ""
+    return f"{subject_of(event)} {_did(event)}{window}, {limit}{_against(rule)}{_evidence(event)}"
+
+
+def _foretold(event: AlertEvent) -> str:
+    """What a forecast says: what it will be, when, and what it was when that was said."""
+    rule = measured(event.rule)
+    verb = {Metric.COST: "will have spent", Metric.COUNT: "will have had"}.get(rule.metric, "will have used")
+    text = f"{verb} {value_text(event)} by the end of {window_text(rule)}"
+    so_far = _so_far(event, rule.calendar)
+    return f"{text} at this pace, {in_unit(so_far, event.rule)} so far" if math.isfinite(so_far) else text
+
+
+def _so_far(event: AlertEvent, calendar: Calendar | None) -> float:
+    """What was spent when the pace was taken: the forecast's share of the period that had passed."""
+    if calendar is None or not math.isfinite(event.evidence.value):
+        return math.nan
+    begin, end = calendar.bounds(event.evidence.window_to)
+    return event.evidence.value * (event.evidence.window_to - begin) / (end - begin)
+
+
+def _against(rule: Rule) -> str:
+    """What a baseline's limit is made of, behind the limit."""
+    if rule.expression is None or rule.expression.language is not Language.BASELINE:
+        return ""
+    return f" ({clean(rule.expression.text, _EXPRESSION_LIMIT)})"
 
 
 def _resolved(event: AlertEvent) -> str:
@@ -170,8 +255,8 @@ def _reminder(event: AlertEvent) -> str:
 
 
 def _did(event: AlertEvent) -> str:
-    rule, value = event.rule, value_text(event)
-    one = "" if rule.window_ns is not None else f" in one {sample_noun(rule)[:-1]}"
+    rule, value = measured(event.rule), value_text(event)
+    one = "" if has_window(rule) else f" in one {sample_noun(rule)[:-1]}"
     match rule.metric, rule.aggregate:
         case Metric.COST, Aggregate.SUM | Aggregate.RATE:
             return f"spent {value}{one}"
@@ -204,7 +289,9 @@ def in_unit(value: float, rule: Rule) -> str:
     base, _, per = rule.unit.partition("/")
     if not math.isfinite(value) or base not in ("samples", "tokens"):
         return quantity(value, rule.unit)
-    noun = sample_noun(rule) if base == "samples" else rule.metric.value.replace("_", " ")
+    metric = measured(rule).metric
+    named = "tokens" if metric is Metric.EXPRESSION else metric.value.replace("_", " ")
+    noun = sample_noun(rule) if base == "samples" else named
     return counted(value, noun) + (f"/{per}" if per else "")
 
 
@@ -216,7 +303,7 @@ def _noun(rule: Rule) -> str:
 def _evidence(event: AlertEvent) -> str:
     parts = []
     noun = sample_noun(event.rule)
-    if event.rule.window_ns is not None and not event.rule.unit.startswith("samples"):
+    if has_window(event.rule) and event.evidence.samples and not event.rule.unit.startswith("samples"):
         parts.append(counted(event.evidence.samples, noun))
     parts += [unpriced_text(event), driver_text(event)]
     told = ", ".join(part for part in parts if part)

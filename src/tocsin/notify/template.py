@@ -21,6 +21,7 @@ VARIABLES = (
     "condition",
     "estimated",
     "event",
+    "expression",
     "group",
     "peak",
     "rule",
