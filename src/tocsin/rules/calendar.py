@@ -43,6 +43,8 @@ def _bounds(period: Period, timezone: str, second: int) -> tuple[int, int]:
     """Of a quarter of an hour: no time zone changes its day within one."""
     zone = ZoneInfo(timezone)
     day = datetime.fromtimestamp(second, UTC).astimezone(zone).date()
+    if second >= _midnight(day + timedelta(days=1), zone):
+        day += timedelta(days=1)  # the clock went back over a midnight: the day that had begun goes on
     if period is Period.DAY:
         first, following = day, day + timedelta(days=1)
     elif period is Period.WEEK:

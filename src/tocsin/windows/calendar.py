@@ -30,23 +30,21 @@ class PeriodPanes(Panes[Chunk]):
 
     def __init__(self, bounds: Bounds) -> None:
         super().__init__(Sliding(ALWAYS))
-        self._bounds = bounds
+        self._bounds_of = bounds
         self.width_ns = ALWAYS
-        self.begin: int | None = None
-        """When the present period began, Unix nanoseconds; None before the time is known."""
-        self.end: int | None = None
-        """When the next one does."""
+        self.bounds: tuple[int, int] | None = None
+        """When the present period began and the next one does, Unix nanoseconds; None before the time is known."""
         self.since: int | None = None
         """From when on samples are known: the period's begin, or when the window was opened."""
         self._used = False
 
     def begins_anew(self, now: int) -> bool:
         """Go on to the period of event time `now`; return whether a new one has begun, so that nothing counts yet."""
-        if now <= 0 or (self.end is not None and now < self.end):
+        if now <= 0 or (self.bounds is not None and now < self.bounds[1]):
             return False
-        is_first = self.end is None
-        begin, end = self._bounds(now)
-        self.begin, self.end, self.since = begin, end, now if is_first else begin
+        is_first = self.bounds is None
+        begin, end = self.bounds = self._bounds_of(now)
+        self.since = now if is_first else begin
         self.window_ns, self._used = end - begin, False
         return not is_first
 
@@ -59,9 +57,9 @@ class PeriodPanes(Panes[Chunk]):
 
         A sum by this is what it will be at the end if it goes on as it did.
         """
-        if self.since is None or self.end is None:
+        if self.since is None or self.bounds is None:
             return 0.0
-        return min(1.0, self.elapsed_ns(now) / (self.end - self.since))
+        return min(1.0, self.elapsed_ns(now) / (self.bounds[1] - self.since))
 
     def append(self, pane: int, chunk: Chunk) -> list[Chunk]:
         """Note that there are samples; nothing is ever taken back."""
@@ -74,14 +72,12 @@ class PeriodPanes(Panes[Chunk]):
 
     def late_before(self, now: int) -> int:
         """Return when the period of `now` began: older samples are late."""
-        return self.begin if self._is_present(now) and self.begin is not None else self._bounds(now)[0]
+        present = self.bounds if self.bounds is not None and self.bounds[0] <= now < self.bounds[1] else None
+        return (present or self._bounds_of(now))[0]
 
     def is_late(self, times: NDArray[np.int64], now: int) -> NDArray[np.bool_]:
         """Return [n] whether a sample is of a former period."""
         return times < self.late_before(now)
-
-    def _is_present(self, now: int) -> bool:
-        return self.begin is not None and self.end is not None and self.begin <= now < self.end
 
     def first_live(self, now: int) -> int:
         """Return 1, above the number that every sample's pane has: whether it is late, `is_late` alone says."""
@@ -90,7 +86,7 @@ class PeriodPanes(Panes[Chunk]):
     @property
     def next_change(self) -> int | None:
         """When everything returns to nothing; None while there is nothing."""
-        return self.end if self._used else None
+        return self.bounds[1] if self._used and self.bounds is not None else None
 
     def move_to(self, now: int) -> tuple[list[Chunk], list[Chunk]]:
         """Return that no pane enters and none leaves."""
@@ -98,10 +94,10 @@ class PeriodPanes(Panes[Chunk]):
 
     def freeze(self, layout: Layout, columns_of: Callable[[Chunk], tuple[NDArray[Any], ...]]) -> Frozen:
         """Return which period it is."""
-        begin, end, since, used = self.begin, self.end, self.since, self._used
+        bounds, since, used = self.bounds, self.since, self._used
 
         def state() -> State:
-            return {"begin": begin, "end": end, "since": since, "used": used}
+            return {"bounds": bounds, "since": since, "used": used}
 
         return state
 
@@ -113,10 +109,9 @@ class PeriodPanes(Panes[Chunk]):
         chunk_of: Callable[[list[NDArray[Any]]], Chunk],
     ) -> None:
         """Take the period of a state."""
-        least = -(1 << 63)
-        begin, end, since = (section.optional(name, least) for name in ("begin", "end", "since"))
-        if begin is not None and (end is None or since is None or not begin <= since < end):
-            raise section.unfit("has a period that does not contain the time since when it is counted")
-        self.begin, self.end, self.since, self._used = begin, end, since, section.flag("used")
-        if begin is not None and end is not None:
-            self.window_ns = end - begin
+        self.bounds, self.since, self._used = None, section.optional("since"), section.flag("used")
+        if self.since is not None:
+            begin, end = section.integers("bounds", 2)
+            if not begin <= self.since < end:
+                raise section.unfit("has a period that does not contain the time since when it is counted")
+            self.bounds, self.window_ns = (begin, end), end - begin
