@@ -5,6 +5,9 @@ the same in each, or None for NULL; a row without an element is one where the va
 elements are the rows where a condition is true; where it is false or NULL there is none.
 """
 
+import math
+import operator as operator_module
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tocsin.rules.vector import (
@@ -29,6 +32,15 @@ __all__ = ["Level", "Value", "apply", "both", "combine", "divide", "greatest", "
 
 Value = Vector | None
 
+_CONSTANT: dict[Operator, Callable[[float, float], float]] = {
+    Operator.ADD: operator_module.add,
+    Operator.SUB: operator_module.sub,
+    Operator.MUL: operator_module.mul,
+    Operator.DIV: operator_module.truediv,
+    Operator.MOD: math.fmod,
+}
+"""Of two constants; a divisor is never 0 here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Level:
@@ -44,8 +56,7 @@ class Level:
         """Return 0 for every row."""
         if self.rows is None:
             return Apply(Function.VECTOR, Number(0.0))
-        zeros = operate(Operator.MUL, self.rows, Number(0.0))
-        assert zeros is not None
+        zeros = scale(self.rows, 0.0)
         return Otherwise(zeros, 0.0) if self.known else zeros
 
     def spread(self, value: Vector) -> Vector:
@@ -55,9 +66,7 @@ class Level:
             return value
         if labels is None and isinstance(value, Number) and self.rows is None:
             return Apply(Function.VECTOR, value)
-        spread = operate(Operator.ADD, self.zeros(), value)
-        assert spread is not None
-        return spread
+        return _operated(Operator.ADD, self.zeros(), value)
 
     def filled(self, value: Value, by: Value) -> Value:
         """Return SQL's COALESCE of two values."""
@@ -88,8 +97,12 @@ class Level:
 
 def operate(operator: Operator, left: Value, right: Value) -> Value:
     """Return an operator's values; NULL where either side is. Labels are those of the side that has some."""
-    if left is None or right is None:
-        return None
+    return None if left is None or right is None else _operated(operator, left, right)
+
+
+def _operated(operator: Operator, left: Vector, right: Vector) -> Vector:
+    if isinstance(left, Number) and isinstance(right, Number) and operator in _CONSTANT:
+        return Number(_CONSTANT[operator](left.value, right.value))
     of_left, of_right = labels_of(left), labels_of(right)
     if of_left is None or of_right is None:
         return Binary(operator, left, right)
@@ -110,12 +123,11 @@ def divide(left: Value, right: Value, operator: Operator = Operator.DIV) -> Valu
 
 def scale(value: Vector, factor: float, shift: float = 0.0) -> Vector:
     """Return `factor * value + shift`, without operations that do nothing."""
-    found: Value = value
+    found = value
     if factor != 1.0:
-        found = operate(Operator.MUL, found, Number(factor))
+        found = _operated(Operator.MUL, found, Number(factor))
     if shift != 0.0:
-        found = operate(Operator.ADD, found, Number(shift))
-    assert found is not None
+        found = _operated(Operator.ADD, found, Number(shift))
     return found
 
 

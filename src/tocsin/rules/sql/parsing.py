@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.dialects.postgres import Postgres
 from sqlglot.errors import ParseError, SqlglotError
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]  # re-exported without saying so
 
 from tocsin.rules.refusals import QueryError, Refusal
 
@@ -37,14 +37,25 @@ class Parsed:
     query: exp.Expression
     tokens: tuple[Token, ...]
 
-    def place(self, node: exp.Expression | None) -> tuple[int, int]:
+    def place(self, node: exp.Expression) -> tuple[int, int]:
         """Return the offsets of a node's words, from the first to behind the last; of the whole where it has none."""
-        while node is not None:
-            found = [(each.meta["start"], each.meta["end"] + 1) for each in node.walk() if "start" in each.meta]
-            if found:
-                return min(begin for begin, _ in found), max(end for _, end in found)
-            node = node.parent
-        return 0, len(self.text)
+        found = [(each.meta["start"], each.meta["end"] + 1) for each in node.walk() if "start" in each.meta]
+        if found:
+            begin = min(begin for begin, _ in found)
+            return begin, self._closed(begin, max(end for _, end in found))
+        return self.place(node.parent) if isinstance(node.parent, exp.Expression) else (0, len(self.text))
+
+    def _closed(self, begin: int, end: int) -> int:
+        """Return where the last parenthesis closes that was opened since `begin`."""
+        opened = 0
+        for token in self.tokens:
+            if token.start < begin:
+                continue
+            if token.start >= end and (not opened or token.token_type is not TokenType.R_PAREN):
+                break
+            opened += {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}.get(token.token_type, 0)
+            end = max(end, token.end + 1)
+        return end
 
     def keyword(self, word: str, node: exp.Expression) -> tuple[int, int]:
         """Return where a keyword stands: the last one before a node's end; the node's place where there is none."""
@@ -54,6 +65,15 @@ class Parsed:
         if not before:
             before = [token for token in self.tokens if token.text.upper() == word]
         return (before[-1].start, before[-1].end + 1) if before else (begin, end)
+
+    def word(self, node: exp.Expression) -> str:
+        """Return the first word of a node, as it was written."""
+        begin, end = self.place(node)
+        return next((token.text for token in self.tokens if token.start >= begin), self.text[begin:end])
+
+    def refusal(self, begin: int, end: int, clause: str, text: str) -> Refusal:
+        """Return a refusal of a part of the text."""
+        return Refusal(begin, end, clause, text)
 
     def variables(self) -> Iterator[tuple[str, int, int]]:
         """Yield every text literal that is a template variable: its name, begin and end."""
@@ -104,7 +124,7 @@ def _marked(found: re.Match[str]) -> str:
 
 def _tree(text: str, marked: str, tokens: tuple[Token, ...]) -> exp.Expression:
     try:
-        trees = [tree for tree in Postgres().parse(marked) if tree is not None]
+        trees = [tree for tree in Postgres().parse(marked) if isinstance(tree, exp.Expression)]
         deep = any(_deeper(tree) for tree in trees)
     except ParseError as error:
         raise _syntax(text, tokens, error) from error
@@ -123,7 +143,7 @@ def _tree(text: str, marked: str, tokens: tuple[Token, ...]) -> exp.Expression:
 
 
 def _deeper(tree: exp.Expression) -> bool:
-    level: list[exp.Expression] = [tree]
+    level = [tree]
     for _ in range(_DEEPEST):
         level = [child for node in level for child in node.iter_expressions()]
         if not level:
