@@ -15,7 +15,7 @@ from tocsin.engine.watch import Watch
 from tocsin.rules.rule import Aggregate, Condition
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
-from tocsin.windows.sums import IntegerSums, Samples
+from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
 __all__ = ["Together"]
 
@@ -49,6 +49,8 @@ class Together:
             self._past = window.extreme(self.slots)
         elif isinstance(window, LastValues):
             self._past, self._past_times = window.last(self.slots), window.times(self.slots)
+        if isinstance(window, IntegerSums | FloatSums):
+            self._totals = window.sum(self.slots), _priced(window, self.slots)
         if isinstance(window, Sketches):
             self._was = {id(watch): np.full(len(self.slots), np.nan) for watch in receding}
         else:
@@ -77,8 +79,8 @@ class Together:
             return np.zeros(len(self.slots)), endless
         if aggregate in _ADDED_UP:
             return self._bounds_of_sum(aggregate, was, place, self._weighed(values, samples, rows))
-        if samples.counts is not None:
-            return -endless, endless  # rows that add to a mean without being samples of it
+        if isinstance(self._window, IntegerSums | FloatSums):
+            return self._bounds_of_mean(place, samples.part(rows))
         low, high = was.copy(), was.copy()
         np.fmin.at(low, place, values)
         np.fmax.at(high, place, values)
@@ -97,6 +99,33 @@ class Together:
         np.add.at(most, place, np.maximum(values, 0))
         slack = _SLACK * (np.abs(was) + most - least)
         return was + least - slack, was + most + slack
+
+    def _bounds_of_mean(self, place: NDArray[np.intp], samples: Samples) -> tuple[Floats, Floats]:
+        """Return [k] bounds from the means on the way, in plain doubles; `place` has the group of each sample."""
+        order = np.argsort(place, kind="stable")
+        place, weights = place[order], self._weights(samples)[order]
+        values = samples.values[order] * weights if samples.weights is not None else samples.values[order]
+        begin = np.searchsorted(place, np.arange(len(self.slots)))
+        total, count = (_running(column, begin, place) for column in (values.astype(np.float64), weights))
+        was_total, was_count = self._totals
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            count += was_count[place]
+            mean = (total + was_total[place]) / count / self._leaf.scale
+            # What a running total over all groups lost is little beside the largest of them.
+            size = np.abs(values).sum() + np.abs(was_total).max()
+            slack = _SLACK * (np.abs(mean) + size / count / self._leaf.scale)
+            low, high = mean - slack, mean + slack
+        empty = count == 0
+        low[np.isnan(low)], high[np.isnan(high)] = -np.inf, np.inf
+        low[empty], high[empty] = np.inf, -np.inf
+        return np.minimum.reduceat(low, begin), np.maximum.reduceat(high, begin)
+
+    def _weights(self, samples: Samples) -> Floats:
+        """Return [n] how much of a sample of a mean each row is."""
+        if isinstance(self._window, FloatSums):
+            return np.ones(len(samples)) if samples.weights is None else samples.weights
+        weights = np.ones(len(samples)) if samples.counts is None else samples.counts.astype(np.float64)
+        return weights if samples.unpriced is None else weights * ~samples.unpriced
 
     def course(
         self, watch: Watch, slot: int, samples: Samples, own: NDArray[np.intp]
@@ -119,6 +148,18 @@ class Together:
             return np.where(late, self._past[place], raw) / leaf.scale, counts
         past = window.after_each(slot, samples.part(own))
         return leaf.values(watch, past, every), past.samples(every)
+
+
+def _priced(window: IntegerSums | FloatSums, slots: NDArray[np.int32]) -> Floats:
+    """Return [n] the samples that a mean is of, weighted where the window's are."""
+    return window.count(slots) - window.unpriced(slots)
+
+
+def _running(column: Floats, begin: NDArray[np.intp], place: NDArray[np.intp]) -> Floats:
+    """Return [n] the sum of a column up to each row, over its group's rows alone, which begin at `begin` ([k])."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = np.cumsum(column)
+        return np.asarray(total - (total[begin] - column[begin])[place])
 
 
 def _stays(watch: Watch, window: Window, samples: Samples) -> bool:
