@@ -100,7 +100,7 @@ def _analysed(context: Context) -> Analysis:
     parsed = context.parsed
     scan(context)
     select = _outermost(parsed.query)
-    relation = relation_of(parsed.query, context) if select is not None else None
+    relation = None if isinstance(parsed.query, exp.SetOperation) else relation_of(parsed.query, context)
     items = {item.name: item for item in items_of(select)} if select is not None else {}
     requirements = _requirements(parsed, items)
     compiled = None
@@ -111,7 +111,7 @@ def _analysed(context: Context) -> Analysis:
 
 
 def _outermost(query: exp.Expression) -> exp.Select | None:
-    while isinstance(query, exp.Subquery):
+    while isinstance(query, exp.Subquery | exp.SetOperation):
         query = query.this
     return query if isinstance(query, exp.Select) else None
 

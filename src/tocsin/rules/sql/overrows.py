@@ -12,6 +12,7 @@ from tocsin.rules.sql.context import Context, bare, name_of
 from tocsin.rules.sql.items import Item, group_nodes, is_aggregate, is_bucket, items_of
 from tocsin.rules.sql.relations import Bucket, Cell, Computed, Label, Relation, RowSource
 from tocsin.rules.sql.rows import RowReader, RowTest, conjuncts
+from tocsin.rules.sql.scanning import window_refused
 from tocsin.rules.sql.sums import Sums, Window
 from tocsin.rules.sql.tables import Kind, Table
 from tocsin.rules.sql.values import Evaluator
@@ -66,17 +67,18 @@ class _Groups:
         bucketed = False
         labels: dict[Entry, None] = {}
         for node in nodes:
-            if reader.context.attempt(partial(is_bucket, node, reader.context)):
-                bucketed = True
-                continue
             entry = reader.context.attempt(partial(_entry, node, reader))
             if entry:
                 labels[entry] = None
+            else:
+                bucketed = bucketed or entry is None
         return cls(bucketed, tuple(labels))
 
 
-def _entry(node: exp.Expression, reader: RowReader) -> Entry:
-    """The label that rows are grouped by; empty where all rows have one value."""
+def _entry(node: exp.Expression, reader: RowReader) -> Entry | None:
+    """The label that rows are grouped by; empty where all rows have one value, None for the bucket."""
+    if is_bucket(node, reader.context):
+        return None
     column = None if isinstance(node, exp.Anonymous) else reader.column(node)
     if column is not None and column.kind is Kind.LABEL:
         return (column.label,)
@@ -124,6 +126,8 @@ def _aggregate(node: exp.Expression, sums: Sums) -> Value:
 def unknown(node: exp.Expression, context: Context) -> Exception:
     """Return the refusal of an expression that rules do not have."""
     word = context.parsed.word(node)
+    if isinstance(node, exp.Window):
+        return window_refused(node, context)
     if isinstance(node, exp.CurrentTimestamp | exp.CurrentDate):
         return context.refused(node, "now()", "a rule's time is that of its bucket; write '${end_time}'")
     if isinstance(node, exp.Subquery):

@@ -16,6 +16,7 @@ from tocsin.rules.filters import Filter, Match, MatchKind, compile_regex
 from tocsin.rules.problems import closest
 from tocsin.rules.sql.context import Context, bare, name_of
 from tocsin.rules.sql.parsing import variable_of
+from tocsin.rules.sql.scanning import exists_refused
 from tocsin.rules.sql.tables import (
     EVERY_SPAN,
     SPAN_CLASSES,
@@ -174,6 +175,8 @@ class RowReader:
         match node:
             case exp.Not():
                 return self._single(node.this, negated=not negated)
+            case exp.Exists():
+                raise exists_refused(node, self.context)
             case exp.Or() if not negated:
                 return self._either(node)
             case exp.Is():

@@ -8,7 +8,7 @@ from tocsin.rules.problems import closest
 from tocsin.rules.sql.context import Context, RefusedError
 from tocsin.rules.sql.parsing import VARIABLES
 
-__all__ = ["scan"]
+__all__ = ["exists_refused", "scan", "window_refused"]
 
 _READ = frozenset({"expressions", "from", "from_", "joins", "where", "group", "order", "with", "with_", "kind"})
 _CLAUSES = {
@@ -41,6 +41,17 @@ def scan(context: Context) -> None:
         context.keep(error)
 
 
+def window_refused(node: exp.Window, context: Context) -> RefusedError:
+    """Return the refusal of a window function."""
+    text = "rows before and after are not kept; compare with an earlier time in a WITH query, joined by CROSS JOIN"
+    return context.refused(node, "OVER", text, keyword="OVER")
+
+
+def exists_refused(node: exp.Exists, context: Context) -> RefusedError:
+    """Return the refusal of EXISTS."""
+    return context.refused(node, "EXISTS", "choose groups by GROUP BY and WHERE; leave EXISTS out", keyword="EXISTS")
+
+
 def _found(context: Context) -> Iterator[RefusedError]:
     yield from _variables(context)
     for node in context.parsed.query.walk():
@@ -49,19 +60,14 @@ def _found(context: Context) -> Iterator[RefusedError]:
         elif isinstance(node, exp.Join):
             yield from _join(node, context)
         elif isinstance(node, exp.Window) and not isinstance(node.parent, exp.Select):
-            text = (
-                "rows before and after are not kept; compare with an earlier time in a WITH query, joined by CROSS JOIN"
-            )
-            yield context.refused(node, "OVER", text, keyword="OVER")
+            yield window_refused(node, context)
         elif isinstance(node, exp.Group):
             yield from _group(node, context)
         elif isinstance(node, exp.With) and node.args.get("recursive"):
             text = "a query can't read itself here; leave RECURSIVE out"
             yield context.refused(node, "WITH RECURSIVE", text, keyword="RECURSIVE")
         elif isinstance(node, exp.Exists):
-            yield context.refused(
-                node, "EXISTS", "choose groups by GROUP BY and WHERE; leave EXISTS out", keyword="EXISTS"
-            )
+            yield exists_refused(node, context)
         elif isinstance(node, exp.TableSample):
             yield context.refused(node, "TABLESAMPLE", _CLAUSES["sample"][1], keyword="TABLESAMPLE")
         for kind, word in _SETS:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
+from tocsin.model.batch import SpanClass
 from tocsin.rules.measures import Aggregate, Metric
 from tocsin.rules.sql.algebra import Level, Value, apply, both, divide, operate, scale
 from tocsin.rules.sql.calls import Call, Kind
 from tocsin.rules.sql.context import Context, bare
 from tocsin.rules.sql.rows import FLOAT_TYPES, INTEGER_TYPES, RowReader, RowTest
-from tocsin.rules.sql.tables import EVERY_SPAN, Measure, Table, measure_of
+from tocsin.rules.sql.tables import BILLED_SPANS, EVERY_SPAN, Measure, Table, measure_of
 from tocsin.rules.sql.tables import Kind as ColumnKind
 from tocsin.rules.vector import Entry, Function, Logical, LogicalOperator, NullIf, Number, Operator, Series, Vector
 
@@ -247,9 +248,16 @@ class Sums:
             labels=self.labels,
             filters=tuple(dict.fromkeys((*measure.filters, *test.filters))),
             offset_ns=self.window.offset_ns,
-            spans=(test.spans or EVERY_SPAN) if self.reader.table is Table.SPANS else None,
+            spans=self._classes(measure, test),
             scope=measure.scope,
         )
+
+    def _classes(self, measure: Measure, test: RowTest) -> frozenset[SpanClass] | None:
+        """Which spans are samples: in the metrics tables those that the metric is about."""
+        if self.reader.table is not Table.SPANS:
+            return None
+        spans = EVERY_SPAN if test.spans is None else test.spans
+        return spans & BILLED_SPANS if measure.metric is Metric.COST else spans
 
     def _filled(self, value: Value) -> Value:
         """A count or a part of a sum: 0 where no row passes."""

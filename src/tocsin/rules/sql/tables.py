@@ -13,6 +13,7 @@ from tocsin.rules.measures import Metric, Scope
 from tocsin.rules.sql.config import SqlConfig
 
 __all__ = [
+    "BILLED_SPANS",
     "BUILT_IN_METRICS",
     "DIMENSIONS",
     "EVERY_SPAN",
@@ -76,6 +77,9 @@ class Column:
 
 EVERY_SPAN = frozenset(SpanClass) - {SpanClass.USAGE, SpanClass.DUPLICATE}
 """The rows of `spans`: usage records are part of their calls, copies are no spans."""
+
+BILLED_SPANS = frozenset({SpanClass.LLM, SpanClass.EMBEDDINGS, SpanClass.AGENT})
+"""Those with a cost; `cost_usd` of every other row is NULL."""
 
 SPAN_CLASSES = {word: SpanClass[word.upper()] for word in SPAN_WORDS if word != "any"} | {"other": SpanClass.OTHER}
 """Values of `spans.span_class`."""
