@@ -152,7 +152,7 @@ def observe(alert: Alert, level: int, value: float, now: int, *, hits: int) -> l
     """
     # An evaluation says what holds at its own instant; what is due by time at that same instant follows it. A rule
     # without a window has ended by then: a hit says nothing about the time before it.
-    ended = alert.rule.window_ns is None and alert.state is AlertState.FIRING and _ends_at(alert) == now
+    ended = alert.rule.judges_each and alert.state is AlertState.FIRING and _ends_at(alert) == now
     changes = elapse(alert, now if ended else now - 1, value)
     if level < 0:
         _cease(alert, now)
@@ -175,7 +175,7 @@ def _hold(alert: Alert, level: int, value: float, now: int, hits: int) -> list[C
         if now - alert.started_at < alert.rule.for_ns:
             return changes
         changes = _fire(alert, value, now)
-    elif level > alert.level or (level < alert.level and alert.rule.window_ns is not None):
+    elif level > alert.level or (level < alert.level and not alert.rule.judges_each):
         changes = _move(alert, level, value, now)
     told = bool(changes and changes[0].notify)
     alert.suppressed += max(hits - told, 0)
@@ -214,7 +214,7 @@ def due(alert: Alert) -> int | None:
 
 
 def _ends_at(alert: Alert) -> int | None:
-    if alert.rule.window_ns is None:
+    if alert.rule.judges_each:
         return max(alert.last_hit + _quiet_ns(alert.rule), alert.fired_at)
     return None if alert.ceased_at is None else alert.ceased_at + alert.rule.keep_firing_ns
 
@@ -222,17 +222,17 @@ def _ends_at(alert: Alert) -> int | None:
 def _reminder_at(alert: Alert) -> int | None:
     if alert.notified_at is None or alert.rule.cooldown_ns == 0 or not alert.rule.levels[alert.level].notify:
         return None
-    if alert.rule.window_ns is None and alert.suppressed == 0 and alert.notified:
+    if alert.rule.judges_each and alert.suppressed == 0 and alert.notified:
         return None
     # Without a window there is nothing to remind of before a further hit: one after the cooldown is told at once.
-    since = alert.fired_at if alert.rule.window_ns is not None else max(alert.fired_at, alert.last_hit)
+    since = alert.fired_at if not alert.rule.judges_each else max(alert.fired_at, alert.last_hit)
     return max(alert.notified_at + alert.rule.cooldown_ns, since)
 
 
 def _newest_reminder(alert: Alert, at: int, until: int) -> int:
     """Return when the last of the reminders from `at` to `until` is due; without a window there is no second one."""
     cooldown = alert.rule.cooldown_ns
-    return at if alert.rule.window_ns is None else at + (until - at) // cooldown * cooldown
+    return at if alert.rule.judges_each else at + (until - at) // cooldown * cooldown
 
 
 def _quiet_ns(rule: Rule) -> int:
@@ -265,7 +265,7 @@ def _cease(alert: Alert, now: int) -> None:
 
     A rule without a window has hits instead, and they cease by themselves.
     """
-    if alert.rule.window_ns is not None:
+    if not alert.rule.judges_each:
         if alert.state is AlertState.PENDING:
             alert.state = AlertState.INACTIVE
         elif alert.state is AlertState.FIRING and alert.ceased_at is None:

@@ -9,27 +9,27 @@ are taken together; at each such instant the engine stops, so that a batch of an
 small ones.
 """
 
-import heapq
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tocsin.alerts.event import AlertEvent
-from tocsin.alerts.state import AlertState
 from tocsin.engine.ancestry import Ancestry, Keys, keys_of
 from tocsin.engine.batches import parted
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.evidence import Ring
+from tocsin.engine.expiries import Expiries
 from tocsin.engine.judge import Judge, Occasion
-from tocsin.engine.leaf import Leaf, LeafKey
+from tocsin.engine.leaf import Leaf
+from tocsin.engine.parking import Parking
 from tocsin.engine.plan import Plan, make_plan
-from tocsin.engine.statistics import Counters, EngineStatistics, RuleKey, Usage
+from tocsin.engine.statistics import Counters, EngineStatistics, Usage
 from tocsin.engine.tracerules import TraceRules, in_turn
+from tocsin.engine.values import GroupValue, values_of
+from tocsin.engine.vectors.expressions import Expressions
 from tocsin.engine.view import NUMBERS, View
-from tocsin.engine.waiting import Parked, Waiting
-from tocsin.engine.watch import Watch
+from tocsin.engine.waiting import Waiting
 from tocsin.model.batch import SpanBatch, SpanClass
 from tocsin.model.sections import Section
 from tocsin.model.settings import nanoseconds
@@ -49,7 +49,7 @@ _SWEEP_NS = 1_000_000_000
 class Engine:
     """Windows, traces and alert state for some rules."""
 
-    FORMAT: Final = 2
+    FORMAT: Final = 3
     """Version of the state that `freeze` gives; `thaw` takes no other."""
 
     def __init__(
@@ -62,15 +62,16 @@ class Engine:
         self._rules = tuple(rules)
         self._seen = SeenKeys(nanoseconds(self._limits.dedup_window))
         self._waiting = Waiting(self._limits.waiting)
+        self._usage = Usage()
+        self._parking = Parking(self._waiting, self._usage, self._evaluate)
         self._judge = Judge(Ring(self._limits.evidence))
         self._max_skew = nanoseconds(self._limits.max_skew)
         self._time = 0
         self._moved_at = 0
         self._swept = 0
         """Up to which second of event time groups were forgotten."""
-        self._schedule: list[tuple[int, int, LeafKey | None]] = []
-        self._sequence = 0
-        self._usage = Usage()
+        self._expiries = Expiries()
+        self._expressions = Expressions(self._judge)
         self._counters = Counters()
         self._events: list[AlertEvent] = []
         self.heard: Callable[[Leaf, Samples], None] | None = None
@@ -91,7 +92,10 @@ class Engine:
         self._span_leaves = self._plan.of_scope(Scope.SPAN)
         self._trace_rules.follow(self._plan.of_scope(Scope.TRACE))
         self._ancestry.sums_wanted = bool(self._trace_rules.leaves)
-        self._watches = [watch for leaf in self._plan.leaves.values() for watch in leaf.watches]
+        self._parking.follow(self._ancestry, self._span_leaves)
+        self._watches = [watch for _, watch in self._plan.watches()]
+        self._expressions.follow(self._plan.expressions, self._time)
+        self._calendars = {leaf.key.calendar for leaf in self._plan.leaves.values() if leaf.key.calendar is not None}
         self._ancestry.traces.follow_numbers(
             [
                 leaf.key.attribute or leaf.key.metric.value
@@ -99,7 +103,7 @@ class Engine:
                 if leaf.key.metric in NUMBERS
             ]
         )
-        self._judge.reschedule(self._plan.leaves.values())
+        self._judge.reschedule(self._plan.watches())
         self._judge.ring.read_by(leaf.log for leaf in self._plan.leaves.values())
         self._reach = min(self._ancestry.traces.times.grace, self._ancestry.traces.times.idle, *self._delays())
 
@@ -107,7 +111,9 @@ class Engine:
         """Return how long after a sample something may happen without another one, at the soonest, nanoseconds."""
         yield _SWEEP_NS * 60
         for rule in self._rules:
-            yield from filter(None, (rule.window_ns, rule.for_ns, rule.keep_firing_ns, rule.cooldown_ns))
+            yield from filter(None, (rule.for_ns, rule.keep_firing_ns, rule.cooldown_ns))
+        for leaf in self._plan.leaves.values():
+            yield leaf.reacts_ns
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -138,13 +144,11 @@ class Engine:
         batch, keys = self._deduplicated(self._clocked(batch, now))
         if len(batch) and int(batch.end[-1]) >= self._time:
             self._moved_at = now  # late spans alone do not hold up the clock, which goes on from where it was
+        if len(batch):
+            self._expressions.begin(max(self._time, int(batch.end[0])))
         begin = 0
         while begin < len(batch):
-            due = self._next_due()
-            # What these samples make due themselves comes after the reach at the soonest.
-            until = max(self._time + 1, int(batch.end[begin]) + self._reach)
-            if due is not None:
-                until = min(until, max(due, self._time + 1))
+            due, until = self._next_due(), self._until(int(batch.end[begin]))
             end = len(batch) if batch.end[-1] < until else int(np.searchsorted(batch.end, until, side="left"))
             if end > begin:
                 rows = slice(begin, end)
@@ -176,9 +180,9 @@ class Engine:
         self._judge.wall = now
         self._elapse(self._time)
         old = self._plan
-        former = [(leaf, watch) for leaf in old.leaves.values() for watch in leaf.watches]
+        former = old.watches()
         for _, watch in former:
-            self._keep_counts(watch)
+            self._counters.keep(watch)
         self._plan = self._plan_of(rules, old)
         self._rules = tuple(rules)
         self._ancestry.extend(self._plan.inherited)
@@ -186,17 +190,18 @@ class Engine:
         self._waiting.widen(needs.labels, needs.numbers)
         self._set_leaves()
         kept = {id(alert) for watch in self._watches for alert in watch.alerts.values()}
-        for leaf, watch in former:
-            for slot, alert in watch.alerts.items():
+        for subject, watch in former:
+            for slot, alert in list(watch.alerts.items()):
                 if id(alert) not in kept:
-                    self._events += self._judge.abandoned(leaf, watch, slot, alert, self._time)
+                    self._emit(self._judge.abandoned(subject, watch, slot, alert, self._time))
         for leaf in self._plan.leaves.values():
             leaf.resize()
             leaf.scheduled = None
-            self._schedule_expiry(leaf)
+            self._expiries.note(leaf)
             if leaf.window is not None:
                 live = np.flatnonzero(leaf.window.samples(np.arange(leaf.groups.capacity)) > 0)
                 self._emit(self._judge.drained(leaf, live, self._time, only_active=False))
+        self._emit(self._expressions.restarted(self._time))
         return self._taken()
 
     # What is kept, and found again after a restart
@@ -207,8 +212,6 @@ class Engine:
         This copies what is changed in place, and takes a few milliseconds. The sections' functions arrange the rest;
         they may be called later in another thread, one after another, while the engine goes on.
         """
-        numbers = {key: number for number, key in enumerate(self._plan.leaves)}
-        schedule = [(at, sequence, numbers.get(key, -1) if key else -1) for at, sequence, key in self._schedule]
         fields: dict[str, State] = {
             "format": self.FORMAT,
             "rules": _names(self._rules),
@@ -216,8 +219,6 @@ class Engine:
             "secret": int(self._secret.value),
             "time": self._time,
             "swept": self._swept,
-            "sequence": self._sequence,
-            "schedule": np.array(schedule, np.int64).reshape(-1, 3),
         }
         return {
             "engine": lambda: fields,
@@ -227,6 +228,8 @@ class Engine:
             "evidence": self._judge.ring.freeze(),
             "judge": self._judge.freeze(self._watches),
             "trace rules": self._trace_rules.freeze(),
+            "expiries": self._expiries.freeze(self._plan.leaves),
+            "expressions": self._expressions.freeze(),
             "waiting": self._waiting.freeze(),
             **self._ancestry.freeze(),
             **self._plan.freeze(),
@@ -269,16 +272,10 @@ class Engine:
         traces = self._ancestry.traces.used
         self._trace_rules.thaw(state.part("trace rules"), traces)
         self._waiting.thaw(state.part("waiting"), traces)
-        pairs = [(leaf, watch) for leaf in self._plan.leaves.values() for watch in leaf.watches]
-        self._judge.thaw(state.part("judge"), pairs)
+        self._judge.thaw(state.part("judge"), self._plan.watches())
         self._time, self._swept = own.integer("time"), own.integer("swept")
-        self._sequence = own.integer("sequence")
-        keys = [*self._plan.leaves, None]
-        schedule = own.array("schedule", np.int64, shape=(3,), least=-(1 << 62)).tolist()
-        self._schedule = [(at, sequence, keys[number]) for at, sequence, number in schedule]
-        heapq.heapify(self._schedule)
-        if len({sequence for _, sequence, _ in self._schedule}) != len(self._schedule):
-            raise own.unfit("has something due twice")
+        self._expiries.thaw(state.part("expiries"), self._plan.leaves)
+        self._expressions.thaw(state.part("expressions"))
 
     def replay(
         self, wall: int, time: int, batch: SpanBatch | None = None, rules: Sequence[Rule] | None = None
@@ -351,17 +348,18 @@ class Engine:
         batch, missing = self._ancestry.inherit(batch, keys, slots)
         self._evaluate(View(batch, counted, missing))
         self._judge.since = self._time
-        self._retry(batch, slots)
-        self._park(batch, keys, slots, counted, missing)
+        self._parking.retry(batch, slots)
+        self._parking.park(batch, keys, slots, counted, missing)
         if self._trace_rules.follow_growth:
             self._judge.since = before
             for rows in in_turn(slots):
                 part, part_keys = parted(batch, rows), keys.part(rows)
                 self._ancestry.contribute(part, part_keys, slots[rows], billed[rows])
                 self._emit(self._trace_rules.grown(slots[rows], part, times[rows]))
+            self._emit(self._expressions.sampled(self._time))
             self._judge.since = self._time
             for leaf in self._trace_rules.leaves:
-                self._schedule_expiry(leaf)
+                self._expiries.note(leaf)
 
     def _evaluate(self, view: View) -> None:
         occasion = Occasion(view.batch, self._judge.ring)
@@ -372,108 +370,23 @@ class Engine:
                 if self.heard is not None:
                     self.heard(leaf, samples)
                 self._emit(self._judge.counted(leaf, samples, rows, occasion, self._time))
-                self._schedule_expiry(leaf)
-
-    def _park(
-        self,
-        batch: SpanBatch,
-        keys: Keys,
-        slots: NDArray[np.int32],
-        counted: NDArray[np.bool_],
-        missing: NDArray[np.uint64] | None,
-    ) -> None:
-        """Keep the rows that some leaf waits for, and agents' own usage until it is known whose it is."""
-        waits = self._agents_with_usage(batch)
-        if missing is not None:
-            for bits in {bits for leaf in self._span_leaves for bits in leaf.awaited}:
-                waits = waits | ((missing & np.uint64(bits)) == bits)
-            waits &= batch.span_class != SpanClass.DUPLICATE
-            if not self._reads_others:
-                waits &= batch.span_class != SpanClass.OTHER
-        if not waits.any():
-            return
-        rows = np.flatnonzero(waits & self._ancestry.traces.column("open")[slots])
-        closed = np.flatnonzero(waits & ~self._ancestry.traces.column("open")[slots])
-        everything = Parked(
-            batch, keys, slots, np.zeros(len(batch), np.uint64) if missing is None else missing, counted
-        )
-        if len(closed):
-            self._release(everything.part(closed))
-        if len(rows):
-            over = self._waiting.park(everything.part(rows))
-            if over and (released := self._waiting.release(over)) is not None:
-                self._release(released)
-
-    @property
-    def _reads_others(self) -> bool:
-        return any(SpanClass.OTHER in leaf.key.classes for leaf in self._span_leaves)
-
-    @staticmethod
-    def _agents_with_usage(batch: SpanBatch) -> NDArray[np.bool_]:
-        agents = batch.span_class == SpanClass.AGENT
-        if not agents.any():
-            return agents
-        return agents & ((batch.input_tokens > 0) | (batch.output_tokens > 0) | (batch.cost_nano > 0))
-
-    def _retry(self, batch: SpanBatch, slots: NDArray[np.int32]) -> None:
-        """Look again at rows whose trace brought something that they waited for."""
-        held = self._waiting.holds(slots)
-        if not held:
-            return
-        news = np.zeros(len(batch), np.bool_)
-        for label in self._ancestry.labels:
-            news |= batch.labels[label].code >= 0
-        told = set(slots[news].tolist())
-        parked = self._waiting.release([slot for slot in held if slot in told], batch)
-        if parked is None:
-            return
-        found, missing = self._ancestry.inherit(parked.batch, parked.keys, parked.slots)
-        before = parked.missing
-        if missing is not None and (missing == before).all():
-            self._waiting.park(parked)
-            return
-        self._evaluate(View(found, parked.counted, missing, before))
-        left = np.zeros(len(found), np.uint64) if missing is None else missing
-        rows = np.flatnonzero((left != 0) | self._agents_with_usage(found))
-        if len(rows):
-            self._waiting.park(Parked(found, parked.keys, parked.slots, left, parked.counted).part(rows))
-
-    def _release(self, parked: Parked) -> None:
-        """Count rows of which nothing more will become known, and the agents whose usage is nobody else's."""
-        batch, missing = self._ancestry.inherit(parked.batch, parked.keys, parked.slots)
-        if parked.missing.any():
-            self._evaluate(View(batch, parked.counted, missing, parked.missing, final=True))
-        agents = self._agents_with_usage(batch)
-        if agents.any():
-            own = agents & ~self._ancestry.lineage.has_call_below(parked.keys.span)
-            rows = np.flatnonzero(own)
-            if len(rows):
-                mine, keys, slots = batch.take(rows), parked.keys.part(rows), parked.slots[rows]
-                every = np.ones(len(rows), np.bool_)
-                self._usage.add(mine, every)
-                self._ancestry.traces.add_sums(slots, _usage_of(mine))
-                self._ancestry.lineage.mark_billed(keys.parent)
-                self._evaluate(View(mine, every, agents_only=True))
+                self._expiries.note(leaf)
+        self._emit(self._expressions.sampled(self._time))
 
     # Time
 
     def _next_due(self) -> int | None:
         """Return the next event time at which time alone changes something."""
-        times = [self._schedule[0][0]] if self._schedule else []
-        if (trace_due := self._ancestry.traces.next_due) is not None:
-            times.append(trace_due)
-        if (alert_due := self._judge.next_due) is not None:
-            times.append(alert_due)
-        return min(times, default=None)
+        parts = self._expiries, self._expressions, self._ancestry.traces, self._judge
+        return min((due for part in parts if (due := part.next_due) is not None), default=None)
 
-    def _schedule_expiry(self, leaf: Leaf) -> None:
-        if leaf.window is None:
-            return
-        due = leaf.window.panes.next_expiry
-        if due is not None and (leaf.scheduled is None or due < leaf.scheduled):
-            leaf.scheduled = due
-            self._sequence += 1
-            heapq.heappush(self._schedule, (due, self._sequence, leaf.key))
+    def _until(self, begin: int) -> int:
+        """Return the event time before which samples from `begin` on may be taken together: time changes nothing."""
+        # What these samples make due themselves comes after the reach at the soonest, or at an instant of the clock's.
+        until = begin + self._reach
+        periods = (calendar.bounds(max(begin, self._time))[1] for calendar in self._calendars)
+        marks = (self._expressions.horizon(max(begin, self._time)), self._next_due(), *periods)
+        return max(self._time + 1, min((until, *(mark for mark in marks if mark is not None))))
 
     def _elapse(self, until: int) -> None:
         """Let event time pass, stopping at every instant at which something happens."""
@@ -488,17 +401,13 @@ class Engine:
         self._sweep(self._time)
 
     def _expire(self, due: int) -> None:
-        while self._schedule and self._schedule[0][0] <= due:
-            at, _, key = heapq.heappop(self._schedule)
-            leaf = None if key is None else self._plan.leaves.get(key)
-            if leaf is None or leaf.window is None or leaf.scheduled != at:
-                continue
-            leaf.scheduled = None
-            touched = leaf.window.expire(at)
+        for leaf, at in self._expiries.reach(due, self._plan.leaves):
+            touched = leaf.window.expire(at) if leaf.window is not None else []
             if touched:
                 slots = np.unique(np.concatenate(touched))
                 self._emit(self._judge.drained(leaf, slots, at, only_active=_only_falls(leaf)))
-            self._schedule_expiry(leaf)
+                self._expressions.changed(leaf, slots)
+        self._emit(self._expressions.elapsed(due))
 
     def _complete(self, due: int) -> None:
         traces = self._ancestry.traces
@@ -511,11 +420,12 @@ class Engine:
             return
         held = self._waiting.holds(done)
         if held and (parked := self._waiting.release(held)) is not None:
-            self._release(parked)
+            self._parking.release(parked)
         if self._trace_rules.leaves:
             self._emit(self._trace_rules.completed(done, self._time))
+            self._emit(self._expressions.sampled(self._time))
             for leaf in self._trace_rules.leaves:
-                self._schedule_expiry(leaf)
+                self._expiries.note(leaf)
 
     def _sweep(self, time: int) -> None:
         """Forget groups whose samples have all left, and cooldowns that are over, once for each second of event time.
@@ -526,19 +436,7 @@ class Engine:
         if second <= self._swept:
             return
         self._swept = second
-        for groups in self._plan.groups.values():
-            leaves = self._plan.over(groups)
-            watches = [watch for leaf in leaves for watch in leaf.watches]
-            longest = max((leaf.key.window_ns or 0 for leaf in leaves), default=0)
-            longest += max((leaf.window.panes.width_ns for leaf in leaves if leaf.window is not None), default=0)
-            gone = groups.sweep(second - longest, lambda slot, held=watches: any(w.active[slot] for w in held))  # type: ignore[misc]  # a bound default
-            if len(gone):
-                for leaf in leaves:
-                    leaf.resize()
-                    if leaf.window is not None:
-                        leaf.window.reset(gone)
-                for watch in watches:
-                    watch.forget(gone)
+        self._plan.forget(second)
         for watch in self._watches:
             watch.forget_cooldowns(second)
 
@@ -551,56 +449,31 @@ class Engine:
         events, self._events = self._events, []
         return events
 
-    def _keep_counts(self, watch: Watch) -> None:
-        counters = self._counters
-        pasts = counters.samples, counters.late, counters.ungrouped
-        for past, column in zip(pasts, (watch.samples, watch.late, watch.ungrouped), strict=True):
-            for i, rule in enumerate(watch.rules):
-                past[rule.key] = past.get(rule.key, 0) + int(column[i])
-
     @property
     def statistics(self) -> EngineStatistics:
         """What was counted since the start, and present sizes."""
-        counters = self._counters
-        samples, late, ungrouped = (dict(past) for past in (counters.samples, counters.late, counters.ungrouped))
-        series: dict[RuleKey, int] = {}
-        alerts = [alert for watch in self._watches for alert in watch.alerts.values()]
-        for watch in self._watches:
-            for i, rule in enumerate(watch.rules):
-                for counts, column in (
-                    (samples, watch.samples),
-                    (late, watch.late),
-                    (ungrouped, watch.ungrouped),
-                ):
-                    counts[rule.key] = counts.get(rule.key, 0) + int(column[i])
-                series[rule.key] = len(watch.groups) if watch.dispatch is None else 1
         traces = self._ancestry.traces
-        return EngineStatistics(
-            samples,
-            late,
-            ungrouped,
-            series,
+        return self._counters.summed(
+            self._watches,
+            self._usage,
             overflow=sum(groups.overflowed for groups in self._plan.groups.values()),
-            duplicates=counters.duplicates,
-            future=counters.future,
             late_in_trace=traces.late_spans,
             open_traces=len(traces),
             waiting=self._waiting.rows,
-            firing=sum(alert.state is AlertState.FIRING for alert in alerts),
-            pending=sum(alert.state is AlertState.PENDING for alert in alerts),
-            cost_nano=dict(self._usage.cost_nano),
-            tokens=dict(self._usage.tokens),
         )
+
+    def values(self, now: int | None = None) -> Iterator[GroupValue]:
+        """Yield what every rule with a window compares, group by group; to be read before the engine goes on.
+
+        Args:
+            now: event time, Unix nanoseconds, at which expressions that change with time alone are asked; None: the
+                engine's. Windows are as they are.
+        """
+        return values_of(self._plan, self._time if now is None else now)
 
 
 def _names(rules: Iterable[Rule]) -> list[list[str]]:
     return [[rule.project, rule.name, rule.version] for rule in rules]
-
-
-def _usage_of(batch: SpanBatch) -> dict[str, NDArray[np.int64]]:
-    """Return what agent spans that are billed themselves add to their traces."""
-    read, written = np.maximum(batch.input_tokens, 0), np.maximum(batch.output_tokens, 0)
-    return {"cost": batch.cost_nano, "input_tokens": read, "output_tokens": written, "tokens": read + written}
 
 
 def _only_falls(leaf: Leaf) -> bool:

@@ -1,31 +1,24 @@
-"""Judging: samples into a window, the window's values against conditions, what changed into events with evidence."""
+"""Judging: samples into a window, and the window's values against conditions."""
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.alerts.event import AlertEvent, Evidence, Transition
-from tocsin.alerts.identity import alert_id, event_id
-from tocsin.alerts.state import Alert, Change, abandon, elapse
+from tocsin.alerts.event import AlertEvent
+from tocsin.engine.alarms import Alarms, Span
 from tocsin.engine.course import Together
 from tocsin.engine.evidence import DRIVERS, Ring
 from tocsin.engine.leaf import Leaf, Window
-from tocsin.engine.view import label_of
 from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
-from tocsin.model.sections import Section
-from tocsin.model.state import Frozen, State
-from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
+from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
-from tocsin.windows.sums import FloatSums, IntegerSums, Samples
+from tocsin.windows.sums import IntegerSums, Samples
 
-__all__ = ["Judge", "Occasion", "Span"]
-
-_SUMMED = frozenset({Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE})
+__all__ = ["Fed", "Judge", "Occasion"]
 
 
 class Occasion:
@@ -48,91 +41,37 @@ class Occasion:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """The span that caused a change."""
+class Fed:
+    """What a leaf that expressions read was given."""
 
-    end: int
-    arrival: int
+    leaf: Leaf
+    samples: Samples
+    rows: NDArray[np.intp]
+    """[n] the samples' rows in the occasion's batch."""
+    occasion: Occasion
+    before: Mapping[int, tuple[float, int]]
+    """Of an extreme or a last value what it was in the groups of the samples, and when."""
 
 
-class Judge:
-    """Evaluates watches and makes events; holds what is due by time alone."""
+def _before(window: Window, slots: NDArray[np.int32]) -> dict[int, tuple[float, int]]:
+    if not isinstance(window, Extremes | LastValues) or len(slots) < 2:  # of one nothing is to be followed
+        return {}
+    distinct = np.unique(slots)
+    if isinstance(window, Extremes):
+        return {
+            slot: (value, 0) for slot, value in zip(distinct.tolist(), window.extreme(distinct).tolist(), strict=True)
+        }
+    pasts = zip(window.last(distinct).tolist(), window.times(distinct).tolist(), strict=True)
+    return dict(zip(distinct.tolist(), pasts, strict=True))
+
+
+class Judge(Alarms):
+    """Evaluates watches over windows, and hands on to expressions what their windows were given."""
 
     def __init__(self, ring: Ring) -> None:
-        self.ring = ring
-        self.wall = 0
-        """Wall clock of the present call, Unix nanoseconds."""
-        self.since = 0
-        """Event time before the samples that are being judged."""
-        self._due: list[tuple[int, int, Leaf, Watch, int]] = []
-        self._sequence = 0
-
-    @property
-    def next_due(self) -> int | None:
-        """The next event time at which an alert changes without a sample (or a little earlier)."""
-        return self._due[0][0] if self._due else None
-
-    def reschedule(self, leaves: Iterable[Leaf]) -> None:
-        """Find anew what is due: the watches were replaced."""
-        self._due.clear()
-        for leaf in leaves:
-            for watch in leaf.watches:
-                watch.scheduled.clear()
-                for slot in watch.alerts:
-                    self._schedule(leaf, watch, slot)
-
-    def _schedule(self, leaf: Leaf, watch: Watch, slot: int) -> None:
-        at = watch.due(slot)
-        if at is not None and at < watch.scheduled.get(slot, at + 1):
-            watch.scheduled[slot] = at
-            self._sequence += 1
-            heapq.heappush(self._due, (at, self._sequence, leaf, watch, slot))
-
-    def freeze(self, watches: Iterable[Watch]) -> Frozen:
-        """Return what is due; `watches` are all that there are, in an order that their rules decide."""
-        numbers = {id(watch): number for number, watch in enumerate(watches)}
-        due = [(at, sequence, numbers[id(watch)], slot) for at, sequence, _, watch, slot in self._due]
-        fields: dict[str, State] = {"wall": self.wall, "since": self.since, "sequence": self._sequence}
-        return lambda: {**fields, "due": np.array(due, np.int64).reshape(-1, 4)}
-
-    def thaw(self, section: Section, watches: Sequence[tuple[Leaf, Watch]]) -> None:
-        """Take what is due; it names watches by their numbers in `watches`."""
-        self.wall, self.since = section.integer("wall"), section.integer("since", -(1 << 63))
-        self._sequence = section.integer("sequence")
-        self._due = []
-        for at, sequence, number, slot in section.array("due", np.int64, least=-(1 << 63), shape=(4,)).tolist():
-            if not 0 <= number < len(watches) or not 0 <= slot < watches[number][1].groups.used:
-                raise section.unfit("has something due of a rule that is none")
-            self._due.append((at, sequence, *watches[number], slot))
-        heapq.heapify(self._due)
-        if len({sequence for _, sequence, *_ in self._due}) != len(self._due):
-            raise section.unfit("has something due twice")
-
-    def elapsed(self, now: int) -> list[AlertEvent]:
-        """Return what the passing of time up to `now` changes in alerts."""
-        events: list[AlertEvent] = []
-        while self._due and self._due[0][0] <= now:
-            at, _, leaf, watch, slot = heapq.heappop(self._due)
-            if watch.scheduled.get(slot) != at:
-                continue
-            del watch.scheduled[slot]
-            alert = watch.alerts.get(slot)
-            if alert is None or watch.due(slot) != at:
-                self._schedule(leaf, watch, slot)
-                continue
-            value, count = self._present(leaf, watch, slot, alert)
-            changes = elapse(alert, at, value)
-            events += [self._event(leaf, watch, slot, alert, change, count, None) for change in changes]
-            watch.settle(slot, alert)
-            self._schedule(leaf, watch, slot)
-        return events
-
-    @staticmethod
-    def _present(leaf: Leaf, watch: Watch, slot: int, alert: Alert) -> tuple[float, int]:
-        if leaf.window is None:
-            return alert.peak, alert.suppressed
-        slots = np.array([slot])
-        return float(leaf.values(watch, leaf.window, slots)[0]), int(leaf.window.samples(slots)[0])
+        super().__init__(ring)
+        self.fed: list[Fed] = []
+        """What leaves that expressions read were given since the expressions were evaluated."""
 
     def counted(
         self, leaf: Leaf, samples: Samples, rows: NDArray[np.intp], occasion: Occasion, now: int
@@ -148,16 +87,33 @@ class Judge:
             rows, samples = rows[~samples.unpriced], samples.part(~samples.unpriced)
             if not len(samples):
                 return []
+        if leaf.excludes is not None:
+            excluded = leaf.excludes(samples.slots)
+            rows, samples = rows[~excluded], samples.part(~excluded)
+            if not len(samples):
+                return []
+        if leaf.key.opens:
+            window.expire(max(self.since, int(samples.times[0])))
         if int(samples.times[0]) // window.panes.width_ns < window.panes.first_live(now):
             late = window.panes.is_late(samples.times, now)
             for watch in leaf.watches:
                 watch.count(watch.late, samples.slots[late])
+            for watch in leaf.listeners:
+                watch.late[0] += np.count_nonzero(late)
             rows, samples = rows[~late], samples.part(~late)
             if not len(samples):
                 return []
         together = Together(leaf, window, leaf.watches, samples)
+        before = _before(window, samples.slots) if leaf.readers else {}
         window.add(samples)
-        leaf.log.append(samples.slots, samples.times, samples.values, occasion.places(rows))
+        if leaf.known is not None:
+            leaf.known[samples.slots] = True
+        if leaf.is_logged:
+            leaf.log.append(samples.slots, samples.times, samples.values, occasion.places(rows))
+        for watch in leaf.leads:
+            watch.samples[0] += len(samples)
+        if leaf.readers:
+            self.fed.append(Fed(leaf, samples, rows, occasion, before))
         events: list[AlertEvent] = []
         for watch in leaf.watches:
             watch.count(watch.samples, samples.slots)
@@ -189,8 +145,8 @@ class Judge:
             for change, row in watch.step(slot, values, counts, times, hits=True):
                 at = int(rows[own[row]])
                 cause = Span(int(occasion.ends[at]), int(occasion.arrivals[at]))
-                events.append(self._event(leaf, watch, slot, watch.alerts[slot], change, int(counts[row]), cause))
-            self._settle(leaf, watch, slot)
+                events.append(self.event(leaf, watch, slot, change, int(counts[row]), cause))
+            self.settle(leaf, watch, slot)
         return events
 
     def _suspects(self, leaf: Leaf, window: Window, watch: Watch, slots: NDArray[np.int32]) -> NDArray[Any]:
@@ -248,8 +204,8 @@ class Judge:
         `further` says that it was not judged before; a trace that has grown was.
         """
         changes = watch.step(slot, values, np.ones(1, np.int64), times, hits=further)
-        events = [self._event(leaf, watch, slot, watch.alerts[slot], change, 1, cause) for change, _ in changes]
-        self._settle(leaf, watch, slot)
+        events = [self.event(leaf, watch, slot, change, 1, cause) for change, _ in changes]
+        self.settle(leaf, watch, slot)
         return events
 
     def drained(self, leaf: Leaf, slots: NDArray[Any], now: int, *, only_active: bool) -> list[AlertEvent]:
@@ -268,84 +224,6 @@ class Judge:
             for row in np.flatnonzero(rows).tolist():
                 slot, here = int(own[row]), slice(row, row + 1)
                 changes = watch.step(slot, values[here], counts[here], np.array([now]), hits=False)
-                events += [
-                    self._event(leaf, watch, slot, watch.alerts[slot], change, int(counts[row]), None)
-                    for change, _ in changes
-                ]
-                self._settle(leaf, watch, slot)
+                events += [self.event(leaf, watch, slot, change, int(counts[row]), None) for change, _ in changes]
+                self.settle(leaf, watch, slot)
         return events
-
-    def _settle(self, leaf: Leaf, watch: Watch, slot: int) -> None:
-        alert = watch.alerts.get(slot)
-        if alert is not None:
-            watch.settle(slot, alert)
-            self._schedule(leaf, watch, slot)
-
-    def abandoned(self, leaf: Leaf, watch: Watch, slot: int, alert: Alert, now: int) -> list[AlertEvent]:
-        """Return the end of an alert whose rule was removed."""
-        return [self._event(leaf, watch, slot, alert, change, 0, None) for change in abandon(alert, now)]
-
-    # Events
-
-    def _event(
-        self,
-        leaf: Leaf,
-        watch: Watch,
-        slot: int,
-        alert: Alert,
-        change: Change,
-        count: int,
-        cause: Span | None,
-    ) -> AlertEvent:
-        rule = alert.rule
-        group = _group_of(rule, watch, slot)
-        alert.group = group
-        level = rule.levels[change.level]
-        episode = alert_id(rule, group, change.started_at)
-        return AlertEvent(
-            id=event_id(episode, change.transition, change.at, change.level),
-            alert_id=episode,
-            transition=change.transition,
-            rule=rule,
-            group=group,
-            severity=level.severity,
-            threshold=float(level.threshold),
-            escalated_from=None if change.escalated_from is None else rule.levels[change.escalated_from].severity,
-            notify=change.notify,
-            evidence=self._evidence(leaf, rule, slot, alert, change, count),
-            peak=change.peak,
-            suppressed=change.suppressed,
-            started_at=change.started_at,
-            fired_at=change.fired_at,
-            resolved_at=change.at if change.transition is Transition.RESOLVED else None,
-            detected_at=self.wall,
-            event_to_arrival_ns=None if cause is None else cause.arrival - cause.end,
-            arrival_to_detection_ns=None if cause is None else max(0, self.wall - cause.arrival),
-        )
-
-    def _evidence(self, leaf: Leaf, rule: Rule, slot: int, alert: Alert, change: Change, count: int) -> Evidence:
-        window = leaf.window
-        begin = change.at if rule.window_ns is None else change.at - rule.window_ns
-        after = begin if window is not None else change.started_at - 1
-        found = leaf.log.of(slot, after, max(change.at, after + 1), self.ring)
-        summed = rule.aggregate in _SUMMED or rule.metric in (Metric.ERROR_RATE, Metric.UNPRICED_RATIO)
-        summed &= window is not None
-        lowest = rule.condition in (Condition.LT, Condition.LTE)
-        slots = np.array([slot])
-        adjusted = isinstance(window, FloatSums) and leaf.key.adjusted
-        return Evidence(
-            value=change.value,
-            samples=count,
-            window_from=begin,
-            window_to=change.at,
-            traces=found.traces(leaf.scale, summed=summed, lowest=lowest),
-            drivers=tuple(driver for driver in found.drivers(summed=summed) if driver.attribute not in alert.group),
-            unpriced_samples=0 if window is None else int(window.unpriced(slots)[0]),
-            estimated=adjusted and float(window.count(slots)[0]) != float(window.samples(slots)[0]),  # type: ignore[union-attr]  # adjusted says it
-        )
-
-
-def _group_of(rule: Rule, watch: Watch, slot: int) -> dict[str, str]:
-    key = watch.groups.keys[slot] or ()
-    own = key[1:] if watch.dispatch is not None else key
-    return dict(label_of(entry, value) for entry, value in zip(rule.group_by, own, strict=False))

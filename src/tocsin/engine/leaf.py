@@ -1,6 +1,6 @@
-"""A leaf: one distinct (metric, window, filters, grouping), whatever number of rules read it."""
+"""A leaf: one distinct (metric, window, filters, grouping), whatever number of rules and expressions read it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,138 +8,53 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.engine.evidence import SampleLog
-from tocsin.engine.view import BILLED, SCALE, Measured, View, classes_of
+from tocsin.engine.leafkeys import LeafKey
+from tocsin.engine.view import BILLED, SCALE, Measured, View
 from tocsin.engine.watch import Watch
-from tocsin.model.batch import SpanClass
-from tocsin.model.sections import Section
+from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
-from tocsin.rules.filters import Filter
-from tocsin.rules.rule import Aggregate, Condition, Metric, Rule, Sampling, Scope
+from tocsin.rules.rule import Aggregate
+from tocsin.windows.buckets import Buckets
+from tocsin.windows.calendar import PeriodPanes
 from tocsin.windows.extremes import Extremes, LastValues
-from tocsin.windows.groups import Groups
+from tocsin.windows.groups import Groups, grown
 from tocsin.windows.index import Secret
+from tocsin.windows.panes import Panes
+from tocsin.windows.reach import BASELINE_PANES, PANES, Reach, Sliding
 from tocsin.windows.sketches import SketchCourse, Sketches
 from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
-__all__ = ["GROWING", "NOT_INHERITED", "Leaf", "LeafKey", "Window", "leaf_key", "reader_key"]
+__all__ = ["Leaf", "Window"]
 
 Window = IntegerSums | FloatSums | Extremes | LastValues | Sketches
 
-GROWING = {
-    Metric.COST: "cost",
-    Metric.COST_PER_TRACE: "cost",
-    Metric.TOKENS: "tokens",
-    Metric.INPUT_TOKENS: "input_tokens",
-    Metric.OUTPUT_TOKENS: "output_tokens",
-    Metric.CACHED_TOKENS: "cached_tokens",
-    Metric.REASONING_TOKENS: "reasoning_tokens",
-}
-"""Metrics of a trace that are a sum over its calls, by the name of the sum: they only grow."""
 
-NOT_INHERITED = frozenset(
-    {"model", "provider", "operation", "tool", "trace", "evaluation", "response_id", "finish_reason"}
-)
-"""Labels that say what a span itself did; one that lacks them is not given its parent's."""
-
-_SHARED_BY_CONSTANT = frozenset({"environment", "service", "model", "provider", "operation", "tool", "trace"})
-"""Labels with few values: an equality on one of them stays a filter."""
-
-_FLOATS = frozenset(
-    {
-        Metric.TIME_TO_FIRST_TOKEN,
-        Metric.JUDGE_SCORE,
-        Metric.RELEVANCE_SCORE,
-        Metric.TOP_SCORE,
-        Metric.RETRIEVED_COUNT,
-        Metric.COST_MISMATCH,
-        Metric.ATTRIBUTE,
-    }
-)
+def _panes(key: LeafKey) -> int | Reach | Panes[Any]:
+    """Return where a leaf's window is at each instant."""
+    if key.calendar is not None:
+        return PeriodPanes(key.calendar.bounds)
+    window_ns = key.window_ns or 1
+    if key.interval_ns is None:
+        return Sliding(window_ns, key.offset_ns, BASELINE_PANES if key.baseline else PANES, key.baseline)
+    if key.running:
+        interval_ns = key.interval_ns
+        return PeriodPanes(lambda at: (at // interval_ns * interval_ns, (at // interval_ns + 1) * interval_ns))
+    return Buckets(key.interval_ns, window_ns, key.offset_ns, key.baseline)
 
 
-@dataclass(frozen=True, slots=True)
-class LeafKey:
-    """What makes a leaf: rules with equal keys share its window, also across a reload."""
-
-    scope: Scope
-    metric: Metric
-    attribute: str | None
-    classes: frozenset[SpanClass]
-    adjusted: bool
-    filters: tuple[Filter, ...]
-    grouping: tuple[tuple[str, ...], ...]
-    window_ns: int | None
-    storage: str
-    """Which kind of window; empty for a leaf without one."""
-    growing: bool = False
-    """Over traces: what a trace grows by is counted as it grows, not the whole once it is complete."""
-
-
-def leaf_key(rule: Rule) -> tuple[LeafKey, str | None]:
-    """Return the leaf of a rule, and the constant of the first label of its grouping where the rule is for one value.
-
-    An equality filter on a label with many values (a tenant, a user) becomes the first label of the grouping, so that
-    rules that differ only in it share one leaf. Which filter that is depends on the rule alone: adding a rule never
-    changes the leaf of another.
-    """
-    constants = sorted(
-        (each for each in rule.filters if each.constant is not None and each.label not in _SHARED_BY_CONSTANT),
-        key=lambda each: (each.label != "tenant", each.label),
-    )
-    chosen = constants[0] if constants else None
-    filters = tuple(sorted((each for each in rule.filters if each is not chosen), key=lambda each: each.label))
-    grouping = (((chosen.label,),) if chosen else ()) + rule.group_by
-    adjusted = rule.sampling is Sampling.ADJUST
-    key = LeafKey(
-        rule.scope,
-        rule.metric,
-        rule.attribute,
-        classes_of(rule.metric, rule.spans),
-        adjusted,
-        filters,
-        grouping,
-        rule.window_ns,
-        "" if rule.window_ns is None else _storage(rule, adjusted=adjusted),
-        _grows(rule),
-    )
-    return key, chosen.constant if chosen else None
-
-
-def _storage(rule: Rule, *, adjusted: bool) -> str:
-    match rule.aggregate:
-        case Aggregate.QUANTILE:
-            return "sketch"
-        case Aggregate.MIN | Aggregate.MAX | Aggregate.LAST:
-            return rule.aggregate.value
-        case Aggregate.STDDEV:
-            return "float"
-        case _:
-            return "float" if adjusted or rule.metric in _FLOATS else "integer"
-
-
-def _grows(rule: Rule) -> bool:
-    """Whether a rule over traces in a window has a condition that can only become truer as a trace grows."""
-    rising = rule.condition in (Condition.GT, Condition.GTE) and rule.aggregate is Aggregate.SUM
-    return rule.scope is Scope.TRACE and rule.window_ns is not None and rising and rule.metric in GROWING
-
-
-def reader_key(rule: Rule) -> tuple[Any, ...]:
-    """Return what must be equal, beside the leaf, for rules to be compared together."""
-    return rule.aggregate, rule.quantile, rule.condition
-
-
-def _window(storage: str, window_ns: int, secret: Secret) -> Window:
-    match storage:
+def _window(key: LeafKey, secret: Secret) -> Window:
+    panes = _panes(key)
+    match key.storage:
         case "sketch":
-            return Sketches(window_ns, secret)
+            return Sketches(panes, secret)
         case "min" | "max":
-            return Extremes(window_ns, largest=storage == "max")
+            return Extremes(panes, largest=key.storage == "max")
         case "last":
-            return LastValues(window_ns)
+            return LastValues(panes)
         case "float":
-            return FloatSums(window_ns)
+            return FloatSums(panes)
         case _:
-            return IntegerSums(window_ns)
+            return IntegerSums(panes)
 
 
 @dataclass(slots=True)
@@ -161,6 +76,20 @@ class Leaf:
     """The number of what decides which rows it takes; leaves over the same spans mostly share one."""
     awaited: tuple[int, ...] = ()
     """Bits of inherited labels; a row waits while all bits of any of these are missing."""
+    readers: int = 0
+    """How many expressions read it."""
+    listeners: list[Watch] = field(default_factory=list)
+    """The watches of those expressions."""
+    leads: list[Watch] = field(default_factory=list)
+    """Those of which it is the first window: its samples are theirs."""
+    is_logged: bool = True
+    """Whether samples are remembered as evidence."""
+    excludes: Callable[[NDArray[Any]], NDArray[np.bool_]] | None = None
+    """Says of [n] slots whether their samples are to be left out."""
+    known: NDArray[np.bool_] | None = None
+    """[capacity] which groups had a sample since they are known; None: nobody asks."""
+    _former: NDArray[np.bool_] | None = None
+    """The same of when rules were other ones."""
 
     billed: bool = field(init=False)
     """Whether the metric is of what is paid for."""
@@ -171,26 +100,58 @@ class Leaf:
         """Make the window."""
         self.billed = self.key.metric in BILLED
         self.scale = SCALE.get(self.key.metric, 1.0)
-        if self.key.window_ns is not None:
-            self.window = _window(self.key.storage, self.key.window_ns, self.secret)
+        if self.key.is_windowed:
+            self.window = _window(self.key, self.secret)
             self.window.resize(self.groups.capacity)
 
     def resize(self) -> None:
         """Follow the groups' capacity."""
         if self.window is not None and self.window.capacity < self.groups.capacity:
             self.window.resize(self.groups.capacity)
+        if self.known is not None and len(self.known) < self.groups.capacity:
+            self.known = grown(self.known, self.groups.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
         for watch in self.watches:
             watch.resize()
+
+    def remember_known(self) -> None:
+        """Remember from now on which groups had a sample; those in the window had one."""
+        if self.known is None:
+            self.resize()
+            self.known = self.samples(np.arange(self.groups.capacity)) > 0
+            if self._former is not None:
+                self.known[: len(self._former)] |= self._former
+                self._former = None
+
+    def leave(self) -> None:
+        """Forget which expressions read this; those that still do say so again."""
+        self.readers, self.excludes, self._former, self.known = 0, None, self.known, None
+        self.listeners.clear()
+        self.leads.clear()
+
+    def known_slots(self) -> NDArray[np.bool_]:
+        """Return [capacity] which groups had a sample."""
+        self.resize()
+        return np.zeros(self.groups.capacity, np.bool_) if self.known is None else self.known
+
+    def forget(self, slots: NDArray[np.int64]) -> None:
+        """Slots are to be used for other groups."""
+        self.resize()
+        if self.window is not None:
+            self.window.reset(slots)
+        if self.known is not None:
+            self.known[slots] = False
 
     def freeze(self) -> Frozen:
         """Return the state of the window, the samples behind it and the watches; the groups have their own."""
         self.resize()
         window = None if self.window is None else self.window.freeze(self.groups.used)
         log, watches, scheduled = self.log.freeze(), [watch.freeze() for watch in self.watches], self.scheduled
+        known = None if self.known is None else packed(self.known[: self.groups.used].copy())
 
         def state() -> State:
             held: State = None if window is None else window()
-            return {"window": held, "log": log(), "watches": [each() for each in watches], "scheduled": scheduled}
+            watched = [each() for each in watches]
+            return {"window": held, "log": log(), "watches": watched, "scheduled": scheduled, "known": known}
 
         return state
 
@@ -203,19 +164,61 @@ class Leaf:
         for watch, held in zip(self.watches, section.parts("watches", len(self.watches)), strict=True):
             watch.thaw(held)
         self.scheduled = section.optional("scheduled", -(1 << 63))
+        if self.known is not None:
+            self.known[: self.groups.used] = section.array("known", np.bool_, self.groups.used)
+
+    @property
+    def reacts_ns(self) -> int:
+        """How long after a sample time alone may change the window, at the soonest, nanoseconds.
+
+        Ends of buckets and periods, which no sample decides, are not meant.
+        """
+        if self.window is None or self.key.opens:
+            return 1 << 62
+        later = self.key.offset_ns - self.window.panes.width_ns
+        return max(1, min(self.key.window_ns or 1, later)) if self.key.offset_ns else self.key.window_ns or 1
+
+    def bounds(self, at: int) -> tuple[int, int]:
+        """Return the bounds of the window at event time `at`; without a window they are equal."""
+        if self.key.calendar is not None:
+            return self.key.calendar.bounds(at)[0], at
+        end = at - self.key.offset_ns
+        return end - (self.key.window_ns or 0), end
 
     def values(self, watch: Watch, window: "Window | SketchCourse", slots: NDArray[Any]) -> NDArray[np.float64]:
         """Return [n] what a watch compares, in the rule's unit; NaN where there is nothing to compare."""
-        rule = watch.rules[0]
+        return self._read(watch.rules[0].aggregate, watch.rules[0].quantile, window, slots)
+
+    def read(self, aggregate: Aggregate, quantile: float | None, slots: NDArray[Any]) -> NDArray[np.float64]:
+        """Return [n] an aggregate of slots in the metric's unit, as `values`; the leaf has a window."""
+        self.resize()
+        return (
+            np.full(len(slots), np.nan) if self.window is None else self._read(aggregate, quantile, self.window, slots)
+        )
+
+    def samples(self, slots: NDArray[Any]) -> NDArray[np.int64]:
+        """Return [n] samples in the window."""
+        return np.zeros(len(slots), np.int64) if self.window is None else self.window.samples(slots)
+
+    def read_past(
+        self, aggregate: Aggregate, quantile: float | None, past: "Window | SketchCourse", count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return [count] values and [count] samples after each of a group's last samples, as `after_each` made them."""
+        every = np.arange(count)
+        return self._read(aggregate, quantile, past, every), past.samples(every)
+
+    def _read(
+        self, aggregate: Aggregate, quantile: float | None, window: "Window | SketchCourse", slots: NDArray[Any]
+    ) -> NDArray[np.float64]:
         match window:
             case Sketches() | SketchCourse():
-                raw = window.quantile(slots, rule.quantile or 0.0)
+                raw = window.quantile(slots, quantile or 0.0)
             case Extremes():
                 raw = window.extreme(slots)
             case LastValues():
                 raw = window.last(slots)
             case _:
-                return self._sums(rule, window, slots)
+                return self._sums(aggregate, window, slots)
         return raw / self.scale
 
     def highest(self, watch: Watch, window: Window, slots: NDArray[Any]) -> float | None:
@@ -230,8 +233,8 @@ class Leaf:
             case _:
                 return None
 
-    def _sums(self, rule: Rule, window: IntegerSums | FloatSums, slots: NDArray[Any]) -> NDArray[np.float64]:
-        match rule.aggregate:
+    def _sums(self, aggregate: Aggregate, window: IntegerSums | FloatSums, slots: NDArray[Any]) -> NDArray[np.float64]:
+        match aggregate:
             case Aggregate.COUNT:
                 return window.count(slots)
             case Aggregate.SUM:
@@ -252,7 +255,7 @@ class Leaf:
         slots, rows, ungrouped = view.remembered(chosen, lambda: self._choose(view, measured))
         self.resize()
         if ungrouped:
-            for watch in self.watches:
+            for watch in (*self.watches, *self.leads):
                 watch.ungrouped[:-1] += ungrouped
         if not len(rows):
             return None
@@ -296,12 +299,3 @@ class Leaf:
                 was_ready &= (view.before & np.uint64(bits)) != bits
             ready &= ~was_ready
         return ready
-
-
-def awaited_bits(key: LeafKey, bits: dict[str, int]) -> tuple[int, ...]:
-    """Return what a row of a leaf waits for: each filter's label, and each entry of the grouping as a whole."""
-    entries: Iterable[tuple[str, ...]] = [*((each.label,) for each in key.filters), *key.grouping]
-    # An entry with an alternative that is never inherited (the trace id above all) is known at once.
-    return tuple(
-        sum(bits[label] for label in entry) for entry in dict.fromkeys(entries) if all(label in bits for label in entry)
-    )

@@ -1,12 +1,14 @@
 """What the engine counted since it started: for metrics, never for decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.alerts.state import AlertState
+from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch, SpanClass
 from tocsin.model.sections import Section
 from tocsin.model.state import Frozen, State
@@ -55,6 +57,52 @@ class Counters:
     samples: dict[RuleKey, int] = field(default_factory=dict)
     late: dict[RuleKey, int] = field(default_factory=dict)
     ungrouped: dict[RuleKey, int] = field(default_factory=dict)
+
+    def keep(self, watch: Watch) -> None:
+        """Add what a watch counted that is to go."""
+        for past, column in zip(self._pasts(), (watch.samples, watch.late, watch.ungrouped), strict=True):
+            for i, rule in enumerate(watch.rules):
+                past[rule.key] = past.get(rule.key, 0) + int(column[i])
+
+    def _pasts(self) -> tuple[dict[RuleKey, int], dict[RuleKey, int], dict[RuleKey, int]]:
+        return self.samples, self.late, self.ungrouped
+
+    def summed(
+        self,
+        watches: Iterable[Watch],
+        usage: "Usage",
+        *,
+        overflow: int,
+        late_in_trace: int,
+        open_traces: int,
+        waiting: int,
+    ) -> EngineStatistics:
+        """Return all that was counted, here, by the present watches, and elsewhere."""
+        watches = list(watches)
+        samples, late, ungrouped = counted = tuple(dict(past) for past in self._pasts())
+        series: dict[RuleKey, int] = {}
+        for watch in watches:
+            for i, rule in enumerate(watch.rules):
+                for counts, column in zip(counted, (watch.samples, watch.late, watch.ungrouped), strict=True):
+                    counts[rule.key] = counts.get(rule.key, 0) + int(column[i])
+                series[rule.key] = len(watch.groups) if watch.dispatch is None else 1
+        states = [alert.state for watch in watches for alert in watch.alerts.values()]
+        return EngineStatistics(
+            samples,
+            late,
+            ungrouped,
+            series,
+            overflow=overflow,
+            duplicates=self.duplicates,
+            future=self.future,
+            late_in_trace=late_in_trace,
+            open_traces=open_traces,
+            waiting=waiting,
+            firing=states.count(AlertState.FIRING),
+            pending=states.count(AlertState.PENDING),
+            cost_nano=dict(usage.cost_nano),
+            tokens=dict(usage.tokens),
+        )
 
     def freeze(self) -> Frozen:
         """Return the counts."""

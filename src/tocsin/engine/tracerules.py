@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import worse
-from tocsin.engine.judge import Judge, Occasion, Span
-from tocsin.engine.leaf import GROWING, NOT_INHERITED, Leaf, LeafKey, Window
+from tocsin.engine.alarms import Span
+from tocsin.engine.judge import Judge, Occasion
+from tocsin.engine.leaf import Leaf, Window
+from tocsin.engine.leafkeys import GROWING, NOT_INHERITED, LeafKey
 from tocsin.engine.statistics import RuleKey
 from tocsin.engine.view import labelled
 from tocsin.engine.watch import Watch
@@ -19,7 +21,7 @@ from tocsin.model.batch import SpanBatch
 from tocsin.model.sections import Section
 from tocsin.model.state import Frozen, State
 from tocsin.rules.filters import Filter
-from tocsin.rules.rule import Aggregate, Condition, Metric
+from tocsin.rules.rule import Condition, Metric
 from tocsin.windows.groups import Key
 from tocsin.windows.sums import Samples
 from tocsin.windows.traces import Traces
@@ -336,7 +338,7 @@ class TraceRules:
             case _ if metric in GROWING:
                 return traces.column(GROWING[metric])[slots], every
             case _:
-                return traces.number(slots, leaf.key.attribute or metric.value, _fold(leaf))
+                return traces.number(slots, leaf.key.attribute or metric.value, leaf.key.fold)
 
     def _final_group(self, leaf: Leaf, slot: int) -> int:
         group = self._group(leaf, slot, final=True)
@@ -419,9 +421,3 @@ def _passes(one: Filter, texts: tuple[str, ...]) -> bool:
     if all(match.negated for match in one.matches):
         return all(one.accepts(text) for text in texts)
     return any(one.accepts(text) for text in texts)
-
-
-def _fold(leaf: Leaf) -> str:
-    """How a number of a trace's spans becomes the trace's: by the rule's aggregate, the mean by default."""
-    aggregate = leaf.watches[0].rules[0].aggregate
-    return aggregate.value if aggregate in (Aggregate.SUM, Aggregate.MIN, Aggregate.MAX) else "mean"

@@ -29,7 +29,7 @@ _COUNTERS = ("samples", "late", "ungrouped")
 
 def compare_of(condition: Condition) -> Compare:
     """Return the comparison of a condition; absence is a comparison of the number of samples."""
-    return {
+    comparisons: dict[Condition, Compare] = {
         Condition.GT: np.greater,
         Condition.GTE: np.greater_equal,
         Condition.LT: np.less,
@@ -37,7 +37,9 @@ def compare_of(condition: Condition) -> Compare:
         Condition.EQ: np.equal,
         Condition.NE: np.not_equal,
         Condition.ABSENT: np.equal,
-    }[condition]
+        Condition.PRESENT: lambda values, lines: np.ones(np.broadcast(values, lines).shape, np.bool_),
+    }
+    return comparisons[condition]
 
 
 def levels_of(rule: Rule) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -240,11 +242,35 @@ class Watch:
         if index < 0:
             return []
         reached, held = self.effective_levels(index, values, counts)
+        silent = (counts == 0) & (self.condition is not Condition.ABSENT)
+        return self.move(slot, (reached, held), silent, values, times, hits=hits)
+
+    def move(
+        self,
+        slot: int,
+        levels: tuple[NDArray[np.int64], NDArray[np.int64]],
+        silent: NDArray[np.bool_],
+        values: NDArray[np.float64],
+        times: NDArray[np.int64],
+        *,
+        hits: bool,
+    ) -> list[tuple[Change, int]]:
+        """Move the alert of a slot along [n] evaluations of which the levels are known; as `step` otherwise.
+
+        Args:
+            slot: the group.
+            levels: [n] the level whose threshold is passed and [n] the one whose recovery threshold still is, or -1.
+            silent: [n] whether there is no data.
+            values: [n] in the rule's unit.
+            times: [n] event times, never falling.
+            hits: whether a sample caused each evaluation.
+        """
+        reached, held = levels
         alert = self.alert_of(slot)
         changes: list[tuple[Change, int]] = []
-        cuts = np.flatnonzero((np.diff(reached) != 0) | (np.diff(held) != 0)) + 1
+        cuts = np.flatnonzero((np.diff(reached) != 0) | (np.diff(held) != 0) | np.diff(silent)) + 1
         for begin, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(values)], strict=True):
-            level = self._level(alert, int(reached[begin]), int(held[begin]), int(counts[begin]))
+            level = self._level(alert, int(reached[begin]), int(held[begin]), silent=bool(silent[begin]))
             if level is None:
                 changes += [(change, begin) for change in elapse(alert, int(times[begin]), float(values[begin]))]
                 continue
@@ -262,9 +288,9 @@ class Watch:
                 alert.last_hit = int(times[end - 1])
         return changes
 
-    def _level(self, alert: Alert, reached: int, held: int, count: int) -> int | None:
+    def _level(self, alert: Alert, reached: int, held: int, *, silent: bool) -> int | None:
         """Return the level that holds, -1 for none, None where there is no data and nothing is to change."""
-        if count == 0 and self.condition is not Condition.ABSENT:
+        if silent:
             if alert.rule.no_data is NoData.ALERT:
                 return len(alert.rule.levels) - 1
             firing = alert.state is AlertState.FIRING

@@ -1,0 +1,456 @@
+"""Nodes of an expression that look at each label set alone, and what all nodes have in common.
+
+A node answers three questions: which of its slots a change of some windows may have changed (`touched`), which slots
+may have an element at all (`candidates`), and what the elements of some slots are (`evaluate`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tocsin.engine.leaf import Leaf
+from tocsin.engine.vectors.numbers import Column, applied, arithmetic, both, combined, kept, with_scalar
+from tocsin.engine.vectors.spaces import Slots, Space
+from tocsin.rules.vector import Function, LogicalOperator, Operator, Series
+
+__all__ = [
+    "Applied",
+    "Clock",
+    "Constant",
+    "Filled",
+    "LeafNode",
+    "Met",
+    "Moment",
+    "Node",
+    "Nulled",
+    "Paced",
+    "Paired",
+    "Scalar",
+    "ScalarFunction",
+    "ScalarPair",
+    "Touched",
+    "WithScalar",
+    "union",
+]
+
+_SECOND = 1_000_000_000
+
+
+class Touched:
+    """Which slots of which windows have changed since an expression was looked at."""
+
+    def __init__(self, slots: Mapping[int, Slots]) -> None:
+        self._slots = slots
+        self._unions: dict[frozenset[int], Slots] = {}
+
+    def of(self, leaf: Leaf) -> Slots:
+        """Return the slots of a leaf, rising."""
+        return self.of_any(frozenset((id(leaf),)))
+
+    def of_any(self, leaves: frozenset[int]) -> Slots:
+        """Return the slots of some leaves (their ids), rising; one array for the same leaves."""
+        found = self._unions.get(leaves)
+        if found is None:
+            own = [self._slots[leaf] for leaf in leaves if leaf in self._slots]
+            found = np.unique(np.concatenate(own)) if own else np.zeros(0, np.int64)
+            self._unions[leaves] = found
+        return found
+
+    def __contains__(self, leaf: int) -> bool:
+        """Whether a leaf (its id) has changed."""
+        return leaf in self._slots
+
+
+def union(parts: Iterable[Slots | None]) -> Slots | None:
+    """Return slots that stand in any of some arrays, rising; None where one of them is, which means all."""
+    own: list[Slots] = []
+    for part in parts:
+        if part is None:
+            return None
+        if len(part):
+            own.append(part)
+    if not own:
+        return np.zeros(0, np.int64)
+    return own[0] if len(own) == 1 else np.unique(np.concatenate(own))
+
+
+class Moment:
+    """An instant of event time at which nodes are asked; what a window said is remembered for all who ask."""
+
+    def __init__(self, now: int) -> None:
+        self.now: Any = now
+        """Unix nanoseconds; [n] where each row has its own."""
+        self.cost = 0
+        """How many elements were looked at."""
+        self._read: dict[tuple[object, ...], tuple[Slots, Column]] = {}
+
+    def read(self, node: "LeafNode", slots: Slots) -> Column:
+        """Return the elements of a leaf."""
+        key = (id(node.leaf), node.measure, id(slots))
+        self.cost += len(slots)
+        found = self._read.get(key)
+        if found is None:
+            found = self._read[key] = slots, node.present(slots)
+        return found[1]
+
+
+class Scalar(ABC):
+    """A number without labels."""
+
+    @abstractmethod
+    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
+        """Return the number."""
+
+    def leaves(self) -> "list[LeafNode]":
+        """Return the leaves below."""
+        return []
+
+    is_local = True
+    """Whether no window is behind it."""
+    moves = False
+    """Whether it changes with time alone."""
+
+    def is_touched(self, touched: Touched) -> bool:
+        """Return whether it may have changed."""
+        return any(id(node.leaf) in touched for node in self.leaves())
+
+
+class Constant(Scalar):
+    """A number as it is written."""
+
+    def __init__(self, number: float) -> None:
+        self._number = float(number)
+
+    def value(self, moment: Moment) -> float:  # the same at each
+        """Return the number."""
+        return self._number
+
+
+class Clock(Scalar):
+    """Event time in Unix seconds."""
+
+    moves = True
+
+    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
+        """Return the time."""
+        return moment.now / _SECOND
+
+
+class ScalarPair(Scalar):
+    """Two scalars by an operator."""
+
+    def __init__(self, operator: Operator, left: Scalar, right: Scalar) -> None:
+        self._operator, self._left, self._right = operator, left, right
+        self.is_local = left.is_local and right.is_local
+        self.moves = left.moves or right.moves
+
+    def leaves(self) -> "list[LeafNode]":
+        """Return the leaves below."""
+        return [*self._left.leaves(), *self._right.leaves()]
+
+    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
+        """Return the number."""
+        return arithmetic(self._operator, self._left.value(moment), self._right.value(moment))
+
+
+class ScalarFunction(Scalar):
+    """A function of a scalar."""
+
+    def __init__(self, function: Function, scalars: list[Scalar]) -> None:
+        self._function = function
+        self._scalars = scalars
+        self.is_local = all(each.is_local for each in scalars)
+        self.moves = any(each.moves for each in scalars)
+
+    def leaves(self) -> "list[LeafNode]":
+        """Return the leaves below."""
+        return [leaf for each in self._scalars for leaf in each.leaves()]
+
+    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
+        """Return the number; NaN where a vector would have no element."""
+        own, *parameters = (each.value(moment) for each in self._scalars)
+        column = applied(self._function, Column(np.atleast_1d(np.asarray(own, np.float64)), None), parameters)
+        found = np.where(column.mask, column.values, np.nan)
+        return found if np.ndim(own) else float(found[0])
+
+
+class Node(ABC):
+    """A vector."""
+
+    space: Space
+    """Its slots are those of this space."""
+    is_local: bool
+    """Whether the element of a label set hangs on the windows' values for the same label set alone."""
+    moves: bool
+    """Whether elements change with time though no window does."""
+
+    @abstractmethod
+    def leaves(self) -> "list[LeafNode]":
+        """Return the leaves below, from left to right."""
+
+    @abstractmethod
+    def touched(self, touched: Touched) -> Slots | None:
+        """Return the slots, rising, whose element a change of windows may have changed; None: all."""
+
+    @abstractmethod
+    def candidates(self) -> Slots:
+        """Return the slots, rising, that may have an element now."""
+
+    @abstractmethod
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the elements of slots; rising ones, unless the node is local."""
+
+
+class LeafNode(Node):
+    """A window."""
+
+    def __init__(self, series: Series, leaf: Leaf, space: Space) -> None:
+        self.series = series
+        self.leaf = leaf
+        self.space = space
+        self.is_local = True
+        self.moves = False
+        self.measure = (series.aggregate, series.quantile, series.scale)
+
+    def leaves(self) -> "list[LeafNode]":
+        """Return the node itself."""
+        return [self]
+
+    def touched(self, touched: Touched) -> Slots | None:
+        """Return the slots that had samples or lost some."""
+        return touched.of(self.leaf)
+
+    def candidates(self) -> Slots:
+        """Return the slots with samples in the window."""
+        self.leaf.resize()
+        return np.flatnonzero(self.leaf.samples(np.arange(self.space.groups.used)) > 0)
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the aggregates of slots."""
+        return moment.read(self, slots)
+
+    def present(self, slots: Slots) -> Column:
+        """Return what the window says now."""
+        return self.column(self.leaf.read(self.measure[0], self.measure[1], slots), self.leaf.samples(slots))
+
+    def column(self, values: NDArray[np.float64], samples: NDArray[np.int64]) -> Column:
+        """Return elements made of [n] values in the metric's unit and [n] numbers of samples."""
+        present = (samples > 0) & ~np.isnan(values)
+        scale = self.measure[2]
+        return Column(values if scale == 1.0 else values * scale, None if present.all() else present)
+
+
+class _Over(Node):
+    """A node over one other with the same labels."""
+
+    def __init__(self, argument: Node) -> None:
+        self._argument = argument
+        self.space = argument.space
+        self.is_local = argument.is_local
+        self.moves = argument.moves
+
+    def leaves(self) -> list[LeafNode]:
+        """Return the leaves below."""
+        return self._argument.leaves()
+
+    def touched(self, touched: Touched) -> Slots | None:
+        """Return the argument's."""
+        return self._argument.touched(touched)
+
+    def candidates(self) -> Slots:
+        """Return the argument's."""
+        return self._argument.candidates()
+
+
+class _ByScalars(_Over):
+    """A node over one other and some scalars."""
+
+    def __init__(self, argument: Node, scalars: list[Scalar]) -> None:
+        super().__init__(argument)
+        self._scalars = scalars
+        self.is_local = argument.is_local and all(each.is_local for each in scalars)
+        self.moves = argument.moves or any(each.moves for each in scalars)
+
+    def leaves(self) -> list[LeafNode]:
+        """Return the leaves below."""
+        return [*self._argument.leaves(), *(leaf for each in self._scalars for leaf in each.leaves())]
+
+    def touched(self, touched: Touched) -> Slots | None:
+        """Return the argument's slots, or all where a scalar has changed."""
+        changed = any(not each.is_local and each.is_touched(touched) for each in self._scalars)
+        return None if changed else self._argument.touched(touched)
+
+
+class Applied(_ByScalars):
+    """A function of each element."""
+
+    def __init__(self, function: Function, argument: Node, parameters: list[Scalar]) -> None:
+        super().__init__(argument, parameters)
+        self._function = function
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the function's values."""
+        parameters = [each.value(moment) for each in self._scalars]
+        return applied(self._function, self._argument.evaluate(slots, moment), parameters)
+
+
+class WithScalar(_ByScalars):
+    """A vector and a scalar by an operator."""
+
+    def __init__(
+        self, operator: Operator, argument: Node, scalar: Scalar, *, scalar_first: bool, returns_bool: bool
+    ) -> None:
+        super().__init__(argument, [scalar])
+        self._operator = operator
+        self._first = scalar_first
+        self._returns_bool = returns_bool
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the elements that are left."""
+        column = self._argument.evaluate(slots, moment)
+        scalar = self._scalars[0].value(moment)
+        return with_scalar(self._operator, column, scalar, first=self._first, returns_bool=self._returns_bool)
+
+
+class Nulled(_Over):
+    """No element where it equals a number."""
+
+    def __init__(self, argument: Node, number: float) -> None:
+        super().__init__(argument)
+        self._number = number
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the elements that are left."""
+        column = self._argument.evaluate(slots, moment)
+        return kept(column, column.values != self._number)
+
+
+class Filled(_Over):
+    """A number where a known label set has no element; it is known once a window below had a sample of it."""
+
+    def __init__(self, argument: Node, number: float) -> None:
+        super().__init__(argument)
+        self._number = number
+        place = set(self.space.place)
+        self._sources = [node for node in argument.leaves() if place <= set(node.space.place)]
+        for node in self._sources:
+            node.leaf.remember_known()
+
+    def _known(self) -> NDArray[np.bool_]:
+        """Return [capacity] which slots are known."""
+        known = np.zeros(self.space.groups.capacity, np.bool_)
+        if not self.space.place:
+            known[self.space.groups.slot(())] = True
+            return known
+        for node in self._sources:
+            own = np.flatnonzero(node.leaf.known_slots())
+            targets = self._targets(node, own)
+            known[targets[targets >= 0]] = True
+        return known
+
+    def _targets(self, node: LeafNode, slots: Slots) -> Slots:
+        if node.space is self.space:
+            return slots
+        return next(each for each in node.space.outer if each.target is self.space).follow(slots)
+
+    def candidates(self) -> Slots:
+        """Return the slots of all known label sets."""
+        return np.union1d(self._argument.candidates(), np.flatnonzero(self._known()))
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the elements, and the number where there is none."""
+        column = self._argument.evaluate(slots, moment)
+        if column.present is None:
+            return column
+        values = np.where(column.present, column.values, self._number)
+        return Column(values, column.present | self._known()[slots])
+
+
+class Paced(_Over):
+    """What a calendar window will be at its period's end if it goes on as it did since the period began."""
+
+    def __init__(self, argument: LeafNode, least_elapsed_ns: int) -> None:
+        super().__init__(argument)
+        self._least = least_elapsed_ns
+        self._calendar = argument.series.calendar
+        self._offset = argument.series.offset_ns
+        self.moves = True
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the values, larger by what of the period is still to come."""
+        column = self._argument.evaluate(slots, moment)
+        if self._calendar is None:
+            return column
+        at = moment.now - self._offset
+        begin, end = self._calendar.bounds(int(np.max(at, initial=0)))
+        elapsed = np.asarray(at - begin, np.float64)
+        enough = (elapsed >= self._least) & (elapsed > 0)
+        values = column.values * ((end - begin) / np.where(enough, elapsed, 1.0))
+        return kept(Column(values, column.present), np.broadcast_to(enough, values.shape))
+
+
+class _OfTwo(Node):
+    """A node over two others whose elements belong together where they have one slot."""
+
+    def __init__(self, left: Node, right: Node) -> None:
+        self._left = left
+        self._right = right
+        self.space = left.space
+        self.is_local = left.is_local and right.is_local
+        self.moves = left.moves or right.moves
+
+    def leaves(self) -> list[LeafNode]:
+        """Return the leaves below."""
+        return [*self._left.leaves(), *self._right.leaves()]
+
+    def touched(self, touched: Touched) -> Slots | None:
+        """Return the slots that either side has touched."""
+        return union((self._left.touched(touched), self._right.touched(touched)))
+
+    def candidates(self) -> Slots:
+        """Return the slots that may have an element on the left."""
+        return self._left.candidates()
+
+
+class Paired(_OfTwo):
+    """Two vectors by an operator; the match is of all labels, one to one."""
+
+    def __init__(self, operator: Operator, left: Node, right: Node, *, returns_bool: bool) -> None:
+        super().__init__(left, right)
+        self._operator = operator
+        self._returns_bool = returns_bool
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the operator's results."""
+        left, right = self._left.evaluate(slots, moment), self._right.evaluate(slots, moment)
+        return combined(self._operator, left, right, returns_bool=self._returns_bool)
+
+
+class Met(_OfTwo):
+    """`and`, `or`, `unless` where the match is of all labels."""
+
+    def __init__(self, operator: LogicalOperator, left: Node, right: Node) -> None:
+        super().__init__(left, right)
+        self._operator = operator
+
+    def candidates(self) -> Slots:
+        """Return the slots that may have an element."""
+        own = self._left.candidates()
+        return np.union1d(own, self._right.candidates()) if self._operator is LogicalOperator.OR else own
+
+    def evaluate(self, slots: Slots, moment: Moment) -> Column:
+        """Return the elements that are left."""
+        left, right = self._left.evaluate(slots, moment), self._right.evaluate(slots, moment)
+        match self._operator:
+            case LogicalOperator.AND:
+                return Column(left.values, both(left.present, right.present))
+            case LogicalOperator.UNLESS:
+                return kept(left, ~right.mask)
+            case LogicalOperator.OR:
+                if left.present is None:
+                    return left
+                values = np.where(left.present, left.values, right.values)
+                return Column(values, left.present | right.mask)
