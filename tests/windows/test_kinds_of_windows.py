@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_sketches import assert_quantiles
 from test_sums import assert_floats, assert_integers
 from window_histories import Row, samples_of
-from window_kinds import USED, Course, Kind, Offset, Step, courses, is_same, steps
+from window_kinds import KINDS, USED, Course, Kind, Offset, Step, courses, is_same, steps
 
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
@@ -36,7 +36,7 @@ def signed_rows(slot: int, time: int) -> st.SearchStrategy[Row]:
     return st.builds(Row, st.just(slot), st.just(time), signed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(courses, steps(whole_rows))
 def test_integer_sums(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, IntegerSums, np.int64)
@@ -47,20 +47,18 @@ def test_integer_sums(kind: Kind, history: list[Step]) -> None:
             assert_integers(course.window, slot, course.of(slot))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(courses, st.one_of(steps(rows), steps(weighted_rows), steps(signed_rows)))
 def test_float_sums(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, FloatSums)
-    largest = 0.0
     for step in history:
         course.take(step)
         assert isinstance(course.window, FloatSums)
-        largest = max([largest, *(abs(row.value) for row, _ in course.rows)])
         for slot in USED:
             assert_floats(course.window, slot, course.of(slot))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(courses, steps(signed_rows), st.booleans())
 def test_extremes(kind: Kind, history: list[Step], largest: bool) -> None:
     course = Course(kind, lambda panes: Extremes(panes, largest=largest))
@@ -74,7 +72,7 @@ def test_extremes(kind: Kind, history: list[Step], largest: bool) -> None:
             assert course.window.samples(np.array([slot])).tolist() == [len(held)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(courses, steps(signed_rows))
 def test_last_values(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, LastValues)
@@ -88,7 +86,7 @@ def test_last_values(kind: Kind, history: list[Step]) -> None:
             assert course.window.samples(np.array([slot])).tolist() == [len(held)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(courses, steps(signed_rows))
 def test_percentiles(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, Sketches)
@@ -99,14 +97,13 @@ def test_percentiles(kind: Kind, history: list[Step]) -> None:
             assert_quantiles(course.window, slot, [row.value for row in course.of(slot)])
 
 
-@settings(max_examples=100, deadline=None)
-@given(courses, steps(rows))
-def test_after_each_is_what_one_by_one_would_have_given_where_samples_count_at_once(
-    kind: Kind, history: list[Step]
-) -> None:
+at_once = st.sampled_from([kind for kind in KINDS if not kind.panes().waits])
+
+
+@settings(max_examples=60, deadline=None)
+@given(at_once, steps(rows))
+def test_after_each_is_what_one_by_one_would_have_given_of_floats(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, FloatSums)
-    if course.window.panes.waits:
-        return
     for step in history:
         added = course.take(step)
         assert isinstance(course.window, FloatSums)
@@ -117,6 +114,22 @@ def test_after_each_is_what_one_by_one_would_have_given_where_samples_count_at_o
             for i in range(len(own)):
                 largest = max(row.value for row in own)
                 assert_floats(past, slot, held[: len(held) - len(own) + i + 1], at=i, taken_back=largest)
+
+
+@settings(max_examples=60, deadline=None)
+@given(at_once, steps(whole_rows))
+def test_after_each_is_what_one_by_one_would_have_given_of_integers(kind: Kind, history: list[Step]) -> None:
+    course = Course(kind, IntegerSums, np.int64)
+    for step in history:
+        added = course.take(step)
+        assert isinstance(course.window, IntegerSums)
+        for slot in {row.slot for row in added}:
+            own = [row for row in added if row.slot == slot]
+            held = course.of(slot)
+            past = course.window.after_each(slot, samples_of(own, np.int64))
+            for i in range(len(own)):
+                assert_integers(past, slot, held[: len(held) - len(own) + i + 1], at=i)
+            assert past.seconds() == course.window.seconds()
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,6 +8,7 @@ it later are chunks beside it until it is merged again.
 Source: Li et al., "No Pane, No Gain", SIGMOD Record 34:1, 2005.
 """
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count, islice, pairwise
 from typing import Any, Generic, TypeVar
@@ -98,8 +99,8 @@ class Panes(Generic[Chunk]):
         """The pane below which samples count at once."""
         self.waits = self.counts_below != ALWAYS
         """Whether samples may have to wait."""
-        self._earliest: int | None = None
-        """Of the panes that wait."""
+        self._queue: list[int] = []
+        """A heap of the panes that wait: an offset of a day may be 86,400 of them."""
         self._oldest: int | None = None
         self._newest = -1
         self._open_panes = max(1, _OPEN_NS // self.width_ns)
@@ -138,9 +139,9 @@ class Panes(Generic[Chunk]):
         if self.rests:
             self._loose.add(pane)
         if pane >= self.counts_below:
+            if pane not in self.waiting:
+                heapq.heappush(self._queue, pane)
             chunks = self.waiting.setdefault(pane, [])
-            if self._earliest is None or pane < self._earliest:
-                self._earliest = pane
         else:
             chunks = self.chunks.setdefault(pane, [])
             if self._oldest is None or pane < self._oldest:
@@ -170,8 +171,8 @@ class Panes(Generic[Chunk]):
     def next_change(self) -> int | None:
         """The event time at which the next pane leaves, comes in or is to be laid to rest; None without panes."""
         due = None if self._oldest is None else self.reach.leaves(self._oldest)
-        if self._earliest is not None:
-            enters = self.reach.enters(self._earliest, self._moved)
+        if self._queue:
+            enters = self.reach.enters(self._queue[0], self._moved)
             due = enters if due is None or enters < due else due
         if self.rests and self._loose:
             rests = max(min(self._loose), self._rested) + 1
@@ -207,16 +208,14 @@ class Panes(Generic[Chunk]):
             return []
         self._moved, self.counts_below = moved, self.reach.counts_below(moved)
         first, last = self.reach.first(moved), self.reach.last(moved)
-        if self._earliest is None or self._earliest > last:
-            return []
         entered: list[Chunk] = []
-        for pane in sorted(pane for pane in self.waiting if pane <= last):
+        while self._queue and self._queue[0] <= last:
+            pane = heapq.heappop(self._queue)
             chunks = self.waiting.pop(pane)
             if pane >= first:
                 entered += chunks
                 self.chunks.setdefault(pane, []).extend(chunks)
-        self._earliest = min(self.waiting, default=None)
-        self._oldest = min(self.chunks, default=None)
+                self._oldest = pane if self._oldest is None else min(self._oldest, pane)
         return entered
 
     def resting(self, now: int) -> list[tuple[list[Chunk], bool]]:
@@ -264,7 +263,7 @@ class Panes(Generic[Chunk]):
             self._rested = section.integer("rested", _NEVER)
         if self.waits:
             self.waiting = _thawed(section.part("waiting"), layout, below, chunk_of)
-            self._earliest = min(self.waiting, default=None)
+            self._queue = sorted(self.waiting)  # which is a heap
             self._moved = section.integer("moved", _NEVER)
             self.counts_below = self.reach.counts_below(self._moved)
 
