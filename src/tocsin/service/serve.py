@@ -39,6 +39,7 @@ from tocsin.semconv.normalizer import Normalizer
 from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.files import Watcher
 from tocsin.service.loading import Loaded
+from tocsin.service.memory import settle
 from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.readings import reading_of
@@ -325,6 +326,7 @@ async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float 
     loaded = watcher.load()
     telemetry.configure_logging(level=loaded.configuration.log.level, form=loaded.configuration.log.format)
     telemetry.configuration_taken(rules=len(loaded.rules), warnings=loaded.warnings, reload=False)
+    settle()
     keep_memory_private()
     allow_many_connections()
     service = Service(loaded)
