@@ -97,6 +97,14 @@ async def test_alerts_are_chosen_by_what_is_asked(scene: Scene) -> None:
     assert await names(since="2026-01-06T04:20:50+01:00") == ["going-on"]
 
 
+async def test_alerts_of_rules_on_trial_are_marked(scene: Scene) -> None:
+    live, tried = life("live")[0], life("tried", at=AT + 10**12)[0]
+    tried = dataclasses.replace(tried, rule=dataclasses.replace(tried.rule, shadow=True), notify=())
+    await recorded(scene, live, tried)
+    found = (await scene.get("/alerts"))["alerts"]
+    assert [(one["group"]["conversation"], one["shadow"]) for one in found] == [("tried", True), ("live", False)]
+
+
 async def test_an_alert_shows_its_evidence_and_what_became_of_its_notifications(scene: Scene) -> None:
     firing = life("a")[0]
     await recorded(scene, firing)

@@ -12,7 +12,7 @@ from tocsin.api.authorization import Reader
 from tocsin.api.paging import Cursor, Limit, Moment, cursor_of, nanoseconds_of, position_of
 from tocsin.api.problems import problem
 from tocsin.errors import OverloadedError
-from tocsin.notify.message import rfc3339
+from tocsin.notify.message import rfc3339, window_of
 from tocsin.rules.rule import Severity
 from tocsin.storage.alerts import AlertFilter, AlertRow, AttemptRow, DeliveryRow, Label, Told, alert, alerts, story_of
 from tocsin.storage.database import Database
@@ -114,6 +114,7 @@ def _summary(row: AlertRow) -> dict[str, Any]:
         "fired_at": rfc3339(row.fired_at),
         "resolved_at": _moment(row.resolved_at),
         "acknowledged_at": _moment(row.acknowledged_at),
+        "shadow": row.shadow,
     }
 
 
@@ -129,7 +130,7 @@ def _told(told: Told) -> dict[str, Any]:
 
 
 def _evidence(event: AlertEvent) -> dict[str, Any]:
-    evidence, window = event.evidence, event.rule.window_ns
+    evidence = event.evidence
     return {
         "severity": event.severity.value,
         "escalated_from": event.escalated_from and event.escalated_from.value,
@@ -139,9 +140,7 @@ def _evidence(event: AlertEvent) -> dict[str, Any]:
         "unit": event.rule.unit,
         "condition": event.rule.condition.value,
         "threshold": _number(event.threshold),
-        "window": None
-        if window is None
-        else {"seconds": window / 1e9, "from": rfc3339(evidence.window_from), "to": rfc3339(evidence.window_to)},
+        "window": window_of(event),
         "samples": evidence.samples,
         "unpriced_samples": evidence.unpriced_samples,
         "estimated": evidence.estimated,

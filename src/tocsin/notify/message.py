@@ -14,7 +14,7 @@ from tocsin.notify.observer import Observer, SilentObserver
 from tocsin.notify.wording import clean, counted, duration, percent, plain_number, quantity
 from tocsin.rules.rule import Condition
 
-__all__ = ["Fact", "Message", "MessageWriter", "TraceLink", "rfc3339"]
+__all__ = ["Fact", "Message", "MessageWriter", "TraceLink", "rfc3339", "window_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -259,7 +259,7 @@ def _body(event: AlertEvent, summary: str, links: Links, trace_url: str | None) 
         "unit": rule.unit,
         "condition": str(rule.condition),
         "threshold": None if rule.condition is Condition.PRESENT else _number(event.threshold),
-        "window": _window_part(event),
+        "window": window_of(event),
         "samples": evidence.samples,
         "suppressed": event.suppressed,
         "started_at": rfc3339(event.started_at),
@@ -294,7 +294,8 @@ def _rule_part(event: AlertEvent) -> dict[str, object]:
     }
 
 
-def _window_part(event: AlertEvent) -> dict[str, object] | None:
+def window_of(event: AlertEvent) -> dict[str, object] | None:
+    """Return the window of an event as JSON: its length in seconds, and its bounds; None for a rule without one."""
     seconds = _seconds(event)
     if seconds is None:
         return None

@@ -63,6 +63,8 @@ class AlertRow:
     fired_at: int
     resolved_at: int | None
     acknowledged_at: int | None
+    shadow: bool
+    """Its rule is on trial: nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,7 @@ def _alert_of(row: Row[Any]) -> AlertRow:
         fired_at=row.fired_at,
         resolved_at=row.resolved_at,
         acknowledged_at=row.acknowledged_at,
+        shadow=bool(row.shadow),
     )
 
 

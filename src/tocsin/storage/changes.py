@@ -202,6 +202,7 @@ def _alert_row(event: AlertEvent) -> Row:
         "resolved_at": _time(event.resolved_at) if ended and event.resolved_at is not None else None,
         "changed_at": event_time(event),
         "acknowledged_at": None,
+        "shadow": int(event.rule.shadow),
     }
 
 

@@ -64,6 +64,7 @@ ALERTS: Final = Table(
     Column("resolved_at", BigInteger),
     Column("changed_at", BigInteger, nullable=False),  # event time of the last change: an older one changes nothing
     Column("acknowledged_at", BigInteger),
+    Column("shadow", Integer, nullable=False, server_default="0"),  # 1: the rule is on trial
     Index("alerts_by_time", "fired_at", "id"),
     Index("alerts_by_rule", "rule", "fired_at", "id"),
     Index("alerts_by_state", "state", "fired_at", "id"),
