@@ -79,6 +79,9 @@ _LEFT_OUT = {
     ("Panes", "_turn"): "spreads work",
     ("NativeIndex", "_table"): "compared by its keys",
     ("Lineage", "_is_shared"): "whether a frozen state reads it",
+    ("Waiting", "_chunks"): "how rows lie together does not matter; they are compared by trace",
+    ("Waiting", "_live"): "as above",
+    ("Waiting", "_next"): "as above",
     ("Ring", "_first"): "the oldest segment; those before it have nothing that is asked for",
     ("Ring", "_logs"): "compared where they belong",
     ("Secret", "_coefficients"): "follow from the value",
@@ -203,7 +206,10 @@ def _meant(kind: str, name: str, owner: Any, value: Any) -> Any:  # noqa: ANN401
         case "Agenda", "_notes":
             return {at: np.unique(np.concatenate(slots)) for at, slots in value.items()}
         case "Waiting", "_parked":
-            return {slot: _waiting(parts) for slot, parts in value.items()}
+            return {
+                slot: _waiting([owner._chunks[number].part(rows) for number, rows in pieces])
+                for slot, pieces in value.items()
+            }
         case "Ring", "_segments":
             oldest = max(0, owner.written - owner._size, owner._first * owner._segment_rows)
             places = np.arange(oldest, owner.written)
