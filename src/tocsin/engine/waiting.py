@@ -84,10 +84,10 @@ class Waiting:
         pieces: dict[int, list[NDArray[np.intp]]] = {}
         turns: dict[int, list[NDArray[np.intp]]] = {}
         newest = -1
-        for turn, slot in enumerate(slots):
+        for place, slot in enumerate(slots):
             for number, rows in self._parked.pop(slot, ()):
                 pieces.setdefault(number, []).append(rows)
-                turns.setdefault(number, []).append(np.full(len(rows), turn))
+                turns.setdefault(number, []).append(np.full(len(rows), place))
                 newest = number
         if not pieces:
             return None
