@@ -76,6 +76,10 @@ def test_any_order_and_any_requests_fire_the_same_rules(data: st.DataObject, spa
 @settings(max_examples=80, deadline=None)
 @given(data=st.data(), spans=st.one_of(histories(), histories(spread=8 * SECOND, grid=SECOND // 10)), rule=rules())
 def test_other_requests_and_ticks_give_the_same_event_ids(data: st.DataObject, spans: list[Span], rule: Rule) -> None:
+    """Left open: which of two spans of one instant is judged first, and labels from a later span of the same request.
+
+    So `deliveries` leaves no two spans at one instant, and every span bears its labels itself.
+    """
     first, second = (data.draw(deliveries(spans)) for _ in range(2))
     ids = [
         sorted((event.id, event.alert_id, event.transition) for event in play([rule], calls))
