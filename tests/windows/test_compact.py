@@ -12,7 +12,7 @@ from window_histories import SECOND, START, Row, samples_of
 from tocsin.windows.compact import Marks, compacted, restored, rows_of, widened
 from tocsin.windows.exact import moments_of, variance_of
 from tocsin.windows.reach import Sliding
-from tocsin.windows.sums import FloatSums
+from tocsin.windows.sums import FloatSums, _merged_pairs
 
 values = st.one_of(
     st.floats(-1e15, 1e15).filter(lambda x: x == 0 or abs(x) > 1e-12),
@@ -52,6 +52,33 @@ def test_a_compact_row_keeps_sums_to_76_digits_and_spreads_to_a_doubles(
         variance = sum((Fraction(value) - mean) ** 2 * Fraction(part) for value, part in rows) / weight
         largest = max(abs(value) for value, _ in rows)
         assert math.isclose(spreads[i], math.sqrt(variance), rel_tol=1e-12, abs_tol=1e-14 * largest)
+
+
+chunk_rows = st.lists(st.tuples(st.integers(0, 3), values), min_size=1, max_size=6)
+
+
+@settings(max_examples=150)
+@given(st.lists(chunk_rows, min_size=3, max_size=3), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_compact_and_wide_rows_are_merged_in_any_grouping(
+    parts: list[list[tuple[int, float]]], rest: list[bool]
+) -> None:
+    chunks = []
+    for rows, rests in zip(parts, rest, strict=False):
+        wide = FloatSums._reduced(samples_of([Row(slot, 1, value) for slot, value in sorted(rows)]))
+        chunks.append(compacted(wide) if rests else wide)
+    first, second, third = chunks
+    pair = _merged_pairs([second, first])
+    every = [row for rows in parts for row in rows]
+    for merged in (_merged_pairs(chunks), _merged_pairs([third, compacted(pair) if rest[3] else pair])):
+        slots, (count, high, low) = merged
+        assert slots.tolist() == sorted({slot for slot, _ in every})
+        for i, slot in enumerate(slots.tolist()):
+            own = [Fraction(value) for at, value in every if at == slot]
+            assert (count[i], high[i, 0] + low[i, 0]) == (len(own), len(own))
+            size = sum(map(abs, own))
+            assert abs(Fraction(high[i, 1]) + Fraction(low[i, 1]) - sum(own)) <= size / 2**74
+            squares = sum(value * value for value in own)
+            assert abs(Fraction(high[i, 2]) + Fraction(low[i, 2]) - squares) <= squares / 2**50
 
 
 @settings(max_examples=100)

@@ -45,7 +45,7 @@ def test_a_window_is_never_shorter_than_asked_and_longer_by_at_most_a_pane(
 
 
 @given(windows, st.lists(st.integers(0, 2**62), min_size=1, max_size=20))
-def test_the_next_expiry_is_the_first_instant_at_which_something_leaves(window_ns: int, times: list[int]) -> None:
+def test_the_next_change_is_the_first_instant_at_which_something_leaves(window_ns: int, times: list[int]) -> None:
     panes: Panes[Held] = Panes(window_ns)
     for time in times:
         panes.append(time // panes.width_ns, ((time,),))

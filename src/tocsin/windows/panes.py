@@ -179,11 +179,6 @@ class Panes(Generic[Chunk]):
             due = min(rests * self.width_ns + self._delay, due or ALWAYS)
         return due
 
-    @property
-    def next_expiry(self) -> int | None:
-        """The same as `next_change`."""
-        return self.next_change
-
     def begins_anew(self, now: int) -> bool:
         """Return whether everything returns to nothing at `now`."""
         return False

@@ -269,7 +269,7 @@ class FloatSums(_Sums):
                 merge_tail(self.panes.append(pane, chunk), _merged_pairs)
 
     @staticmethod
-    def _reduced(samples: Samples) -> _Chunk:
+    def _reduced(samples: Samples) -> Wide:
         slots, place = np.unique(samples.slots, return_inverse=True)
         count = np.bincount(place, minlength=len(slots))
         return slots.astype(np.int32), (count, *moments_of(place, count, samples.values, samples.weights))
