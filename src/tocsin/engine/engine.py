@@ -405,6 +405,7 @@ class Engine:
             touched = leaf.window.expire(at) if leaf.window is not None else []
             if touched:
                 slots = np.unique(np.concatenate(touched))
+                leaf.know(slots)
                 self._emit(self._judge.drained(leaf, slots, at, only_active=_only_falls(leaf)))
                 self._expressions.changed(leaf, slots)
         self._emit(self._expressions.elapsed(due))

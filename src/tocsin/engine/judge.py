@@ -106,8 +106,7 @@ class Judge(Alarms):
         together = Together(leaf, window, leaf.watches, samples)
         before = _before(window, samples.slots) if leaf.readers else {}
         window.add(samples)
-        if leaf.known is not None:
-            leaf.known[samples.slots] = True
+        leaf.know(samples.slots)
         if leaf.is_logged:
             leaf.log.append(samples.slots, samples.times, samples.values, occasion.places(rows))
         for watch in leaf.leads:

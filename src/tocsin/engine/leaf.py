@@ -122,6 +122,12 @@ class Leaf:
                 self.known[: len(self._former)] |= self._former
                 self._former = None
 
+    def know(self, slots: NDArray[Any]) -> None:
+        """Remember which of some groups have a sample now."""
+        if self.known is not None:
+            self.resize()
+            self.known[slots] |= self.samples(slots) > 0
+
     def leave(self) -> None:
         """Forget which expressions read this; those that still do say so again."""
         self.readers, self.excludes, self._former, self.known = 0, None, self.known, None

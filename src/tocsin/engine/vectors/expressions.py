@@ -347,7 +347,7 @@ class _Round:
 
     def steps(self, leaves: frozenset[int]) -> Steps | None:
         """Return the steps for an expression over some leaves; None where there are none to follow."""
-        own = leaves & self._given.keys()
+        own = frozenset(leaves & self._given.keys())
         if own not in self._steps:
             fed = self.of(own)
             follows = len(fed) == len(own) and len({id(one.occasion) for one in fed}) == 1
