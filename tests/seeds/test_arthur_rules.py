@@ -5,6 +5,7 @@ from seeded import HOUR, Played, Score, Span, every, loaded_file, play
 
 RULES = loaded_file("arthur.yaml")
 SILENCE = "Inference count drops to zero (pipeline failure)"
+VERSION_1, VERSION_2 = ({"gen_ai.response.model": f"gpt-4o-v{number}"} for number in (1, 2))
 WORST = "Worst-performing dimension slice"
 
 
@@ -25,7 +26,7 @@ def said(*sent: Span | Score, until: float) -> Played:
 
 def test_a_quiet_day_fires_nothing() -> None:
     sent = calls(60, 10, 6 * HOUR, fail_every=40)
-    sent += [scored("accuracy", at, 0.9, model_version="1") for at in every(300, 30, 6 * HOUR)]  # type: ignore[misc]
+    sent += [scored("accuracy", at, 0.9, **VERSION_1) for at in every(300, 30, 6 * HOUR)]  # type: ignore[misc]
     sent += [scored("hallucination_rate", at, 0.01) for at in every(300, 40, 6 * HOUR)]  # type: ignore[misc]
     assert said(*sent, until=6 * HOUR + 1).rules() == set()
 
@@ -40,8 +41,8 @@ def test_a_quiet_day_fires_nothing() -> None:
 def test_an_hours_average_crosses_its_bound_when_the_hour_is_over(
     name: str, good: float, bad: float, rules: set[str]
 ) -> None:
-    before = [scored(name, at, good, model_version="1") for at in every(300, 30, 2 * HOUR)]
-    after = [scored(name, at, bad, model_version="1") for at in every(300, 2 * HOUR + 30, 3 * HOUR)]
+    before = [scored(name, at, good, **VERSION_1) for at in every(300, 30, 2 * HOUR)]
+    after = [scored(name, at, bad, **VERSION_1) for at in every(300, 2 * HOUR + 30, 3 * HOUR)]
     assert said(*before, *after, until=3 * HOUR - 1).rules() == set()
     played = said(*before, *after, until=3 * HOUR + 1)
     assert played.rules() == rules
@@ -75,6 +76,6 @@ def test_the_slowest_twentieth_breaks_the_promise() -> None:
 
 
 def test_the_worst_version_fires_where_the_average_hides_it() -> None:
-    sent = [scored("accuracy", at, 0.97, model_version="1") for at in every(60, 30, HOUR)]
-    sent += [scored("accuracy", at, 0.7, model_version="2") for at in every(600, 40, HOUR)]
+    sent = [scored("accuracy", at, 0.97, **VERSION_1) for at in every(60, 30, HOUR)]
+    sent += [scored("accuracy", at, 0.7, **VERSION_2) for at in every(600, 40, HOUR)]
     assert said(*sent, until=HOUR + 1).rules() == {WORST}

@@ -2,6 +2,7 @@
 
 from random import Random
 
+import pytest
 from seeded import DAY, HOUR, Played, Score, Span, Value, every, loaded_file, play, tool
 
 RULES = loaded_file("three_alerts.yaml")
@@ -26,7 +27,7 @@ def test_a_loop_of_cheap_calls_breaches_the_ceiling_on_the_call_that_crosses_it(
     played = play(RULES, [*loop, *calm], until=1200)
     [fired] = played.fired
     assert (fired.rule, fired.group) == ("cost-ceiling", {"conversation": "runaway"})
-    assert fired.at == 227 * 0.3  # the 228th call makes it $25.08
+    assert fired.at == pytest.approx(227 * 0.3)  # the 228th call makes it $25.08
     assert played.resolved == ["cost-ceiling"]
 
 

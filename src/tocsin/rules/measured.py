@@ -246,5 +246,5 @@ class _Reader:
         )
         question.metric, question.attribute = Metric.EXPRESSION, None
         question.aggregate, question.spans, question.filters = Aggregate.LAST, None, ()
-        question.scope, question.calendar, question.min_samples = Scope.SPAN, None, 1
+        question.scope, question.calendar, question.min_samples = Scope.SPAN, None, 0
         question.no_data = self.config.no_data or NoData.OK

@@ -53,7 +53,8 @@ class Question:
     spans: frozenset[SpanClass] | None = None
     window_ns: int | None = None
     filters: tuple[Filter, ...] = ()
-    min_samples: int = 1
+    min_samples: int = 0
+    """0 of expressions: whether there is a value is theirs to say, as COALESCE does of an empty window."""
     expression: Expression | None = None
     calendar: Calendar | None = None
 
