@@ -56,7 +56,7 @@ class Level:
         """Return 0 for every row."""
         if self.rows is None:
             return Apply(Function.VECTOR, Number(0.0))
-        zeros = scale(self.rows, 0.0)
+        zeros = self.rows if _is_zero(self.rows) else scale(self.rows, 0.0)
         return Otherwise(zeros, 0.0) if self.known else zeros
 
     def spread(self, value: Vector) -> Vector:
@@ -64,19 +64,35 @@ class Level:
         labels = labels_of(value)
         if labels == self.labels:
             return value
-        if labels is None and isinstance(value, Number) and self.rows is None:
-            return Apply(Function.VECTOR, value)
+        if labels is None and isinstance(value, Number):
+            return Apply(Function.VECTOR, value) if self.rows is None else scale(self.zeros(), 1.0, value.value)
         return _operated(Operator.ADD, self.zeros(), value)
 
     def filled(self, value: Value, by: Value) -> Value:
         """Return SQL's COALESCE of two values."""
         if value is None or by is None:
             return by if value is None else value
-        if isinstance(value, Number):
+        if self._is_whole(value):
             return value
         if isinstance(by, Number) and self.rows is None:
             return Otherwise(self.spread(value), by.value)
         return Logical(LogicalOperator.OR, self.spread(value), self.spread(by), self.labels)
+
+    def _is_whole(self, value: Vector) -> bool:
+        """Whether a value is NULL in no row, as far as its form tells: nothing is put where nothing can be missing."""
+        match value:
+            case Number():
+                return True
+            case Otherwise():
+                return self.rows is None or self.known
+            case Logical():
+                return value.operator is LogicalOperator.OR and self._is_whole(value.right)
+            case Binary():
+                return not value.operator.compares and self._is_whole(value.left) and self._is_whole(value.right)
+            case Apply() if value.function is Function.VECTOR:
+                return self.rows is None
+            case _:
+                return value == self.rows and not self.known
 
     def either(self, left: Vector, right: Vector) -> Vector:
         """Return where one of two truths is."""
@@ -93,6 +109,17 @@ class Level:
     def missing(self, value: Vector) -> Vector:
         """Return where a value is NULL."""
         return without(self.zeros(), self.spread(value))
+
+
+def _is_zero(value: Vector) -> bool:
+    """Whether every element of a vector is 0 by its form."""
+    match value:
+        case Binary():
+            return value.operator is Operator.MUL and value.right == Number(0.0)
+        case Logical() if value.operator is LogicalOperator.AND:
+            return _is_zero(value.left)
+        case _:
+            return False
 
 
 def operate(operator: Operator, left: Value, right: Value) -> Value:

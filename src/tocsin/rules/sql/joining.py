@@ -83,7 +83,7 @@ def join(
     rows = [each.level.zeros() for _, each in sources if each.level.rows is not None]
     level = Level(labels, _common(rows, labels))
     if len(rows) > 1 and level.rows is not None:
-        names = {key: _limited(cell, level) for key, cell in names.items()}
+        names = {key: _limited(cell, level, level.rows) for key, cell in names.items()}
     relation = Relation(_unqualified(names), level, any(each.several_buckets for _, each in sources))
     return _where(Joined(relation, names, context), numeric)
 
@@ -184,10 +184,10 @@ def _labels_of(rows: Vector) -> tuple[Entry, ...]:
     return labels_of(rows) or ()
 
 
-def _limited(cell: Cell, level: Level) -> Cell:
-    if not isinstance(cell, Computed) or cell.value is None or level.rows is None:
+def _limited(cell: Cell, level: Level, truth: Vector) -> Cell:
+    if not isinstance(cell, Computed) or cell.value is None:
         return cell
-    return Computed(both(level.spread(cell.value), level.rows))
+    return Computed(both(level.spread(cell.value), truth))
 
 
 def _unqualified(names: Mapping[tuple[str, str], Cell]) -> dict[str, Cell]:
@@ -204,7 +204,7 @@ def _where(joined: Joined, conditions: Sequence[exp.Expression]) -> Joined:
             continue
         level = found.relation.level
         limited = Level(level.labels, both(level.zeros(), truth))
-        names = {key: _limited(cell, limited) for key, cell in found.names.items()}
+        names = {key: _limited(cell, level, truth) for key, cell in found.names.items()}
         relation = Relation(_unqualified(names), limited, found.relation.several_buckets)
         found = Joined(relation, names, joined.context)
     return found

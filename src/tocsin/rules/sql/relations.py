@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from tocsin.rules.sql.algebra import Level, Value, both
+from tocsin.rules.sql.algebra import Level, Value
 from tocsin.rules.sql.rows import RowTest
 from tocsin.rules.sql.tables import Table
-from tocsin.rules.vector import Entry, Vector
+from tocsin.rules.vector import Entry
 
 __all__ = ["Bucket", "Cell", "Computed", "Label", "Relation", "RowSource"]
 
@@ -51,20 +51,6 @@ class Relation:
     def is_bucketed(self) -> bool:
         """Whether a column tells the bucket."""
         return any(isinstance(cell, Bucket) for cell in self.columns.values())
-
-    def within(self, truth: Vector | None) -> "Relation":
-        """Return the rows where a condition is true."""
-        if truth is None:
-            return self
-        columns = {name: _restricted(cell, self.level, truth) for name, cell in self.columns.items()}
-        rows = both(self.level.zeros(), truth)
-        return Relation(columns, Level(self.level.labels, rows), self.several_buckets)
-
-
-def _restricted(cell: Cell, level: Level, truth: Vector) -> Cell:
-    if not isinstance(cell, Computed) or cell.value is None:
-        return cell
-    return Computed(both(level.spread(cell.value), truth))
 
 
 @dataclass(frozen=True, slots=True)
