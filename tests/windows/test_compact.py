@@ -119,6 +119,33 @@ def test_a_value_beyond_all_bounds_leaves_a_compact_window_as_if_it_had_not_been
     assert window.stddev(slot)[0] == pytest.approx(0.5, rel=1e-3)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0, 90]))
+def test_a_total_is_the_sum_of_what_its_panes_hold(seed: int, offset: int) -> None:
+    random = np.random.default_rng(seed)
+    window = FloatSums(Sliding(640 * SECOND, offset * SECOND, panes=64, compact=True))
+    now = START
+    for _ in range(60):
+        now += int(random.integers(0, 40 * SECOND))
+        while (due := window.panes.next_change) is not None and due <= now:
+            window.expire(due)
+        window.expire(now)
+        times = np.sort(now - random.integers(0, 30 * SECOND, 5))
+        powers = random.uniform(-3, 3, 5)
+        window.add(
+            samples_of(
+                [Row(int(time) % 3, int(time), 10.0**power) for time, power in zip(times, powers.tolist(), strict=True)]
+            )
+        )
+    held = [chunk for pane in window.panes.chunks.values() for chunk in pane]
+    assert any(len(columns) > 3 for _, columns in held)
+    slots, (_, high, low) = _merged_pairs(held)
+    totals = window._totals
+    kept, kept_low = totals["high"][slots], totals["low"][slots]
+    # Each pair to its last digits: a square is a million at most.
+    assert np.abs((kept - high) + (kept_low - low)).max() <= 1e-23
+
+
 @given(st.sets(st.integers(0, 300), min_size=1))
 def test_marks_are_the_slots(slots: set[int]) -> None:
     rising = np.array(sorted(slots), np.int32)

@@ -3,12 +3,12 @@
 import math
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_sketches import assert_quantiles
 from test_sums import assert_floats, assert_integers
 from window_histories import Row, samples_of
-from window_kinds import KINDS, USED, Course, Kind, Offset, Step, courses, is_same, steps
+from window_kinds import KINDS, USED, Course, Kind, Offset, Step, courses, is_same, patient, steps
 
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
@@ -36,7 +36,7 @@ def signed_rows(slot: int, time: int) -> st.SearchStrategy[Row]:
     return st.builds(Row, st.just(slot), st.just(time), signed)
 
 
-@settings(max_examples=100, deadline=None)
+@patient(100)
 @given(courses, steps(whole_rows))
 def test_integer_sums(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, IntegerSums, np.int64)
@@ -47,7 +47,7 @@ def test_integer_sums(kind: Kind, history: list[Step]) -> None:
             assert_integers(course.window, slot, course.of(slot))
 
 
-@settings(max_examples=150, deadline=None)
+@patient(150)
 @given(courses, st.one_of(steps(rows), steps(weighted_rows), steps(signed_rows)))
 def test_float_sums(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, FloatSums)
@@ -58,7 +58,7 @@ def test_float_sums(kind: Kind, history: list[Step]) -> None:
             assert_floats(course.window, slot, course.of(slot))
 
 
-@settings(max_examples=100, deadline=None)
+@patient(100)
 @given(courses, steps(signed_rows), st.booleans())
 def test_extremes(kind: Kind, history: list[Step], largest: bool) -> None:
     course = Course(kind, lambda panes: Extremes(panes, largest=largest))
@@ -72,7 +72,7 @@ def test_extremes(kind: Kind, history: list[Step], largest: bool) -> None:
             assert course.window.samples(np.array([slot])).tolist() == [len(held)]
 
 
-@settings(max_examples=100, deadline=None)
+@patient(100)
 @given(courses, steps(signed_rows))
 def test_last_values(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, LastValues)
@@ -86,7 +86,7 @@ def test_last_values(kind: Kind, history: list[Step]) -> None:
             assert course.window.samples(np.array([slot])).tolist() == [len(held)]
 
 
-@settings(max_examples=100, deadline=None)
+@patient(100)
 @given(courses, steps(signed_rows))
 def test_percentiles(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, Sketches)
@@ -100,7 +100,7 @@ def test_percentiles(kind: Kind, history: list[Step]) -> None:
 at_once = st.sampled_from([kind for kind in KINDS if not kind.panes().waits])
 
 
-@settings(max_examples=60, deadline=None)
+@patient(60)
 @given(at_once, steps(rows))
 def test_after_each_is_what_one_by_one_would_have_given_of_floats(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, FloatSums)
@@ -116,7 +116,7 @@ def test_after_each_is_what_one_by_one_would_have_given_of_floats(kind: Kind, hi
                 assert_floats(past, slot, held[: len(held) - len(own) + i + 1], at=i, taken_back=largest)
 
 
-@settings(max_examples=60, deadline=None)
+@patient(60)
 @given(at_once, steps(whole_rows))
 def test_after_each_is_what_one_by_one_would_have_given_of_integers(kind: Kind, history: list[Step]) -> None:
     course = Course(kind, IntegerSums, np.int64)
@@ -132,7 +132,7 @@ def test_after_each_is_what_one_by_one_would_have_given_of_integers(kind: Kind, 
             assert past.seconds() == course.window.seconds()
 
 
-@settings(max_examples=100, deadline=None)
+@patient(100)
 @given(st.sampled_from([0, 1, 7]), st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40)), min_size=1, max_size=30))
 def test_a_window_is_never_shorter_than_asked_and_longer_by_less_than_a_pane_at_each_end(
     offset: int, events: list[tuple[int, int]]

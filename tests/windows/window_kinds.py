@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from window_histories import SECOND, START, Row, samples_of
@@ -185,6 +186,11 @@ def steps(draw: st.DrawFn, row: Callable[[int, int], st.SearchStrategy[Row]]) ->
 
 
 courses = st.sampled_from(KINDS)
+
+
+def patient(examples: int) -> settings:
+    """Return settings for histories, which take a while to draw on a busy machine."""
+    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass

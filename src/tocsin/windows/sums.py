@@ -408,7 +408,7 @@ def _wide(chunk: _Chunk, wanted: NDArray[np.bool_] | None = None) -> Wide:
 
 def _merged_pairs(chunks: list[_Chunk]) -> Wide:
     wide = [_wide(chunk) for chunk in chunks]
-    slots, place = np.unique(np.concatenate([slots for slots, _ in wide]), return_inverse=True)
+    slots, place = distinct(np.concatenate([slots for slots, _ in wide]))
     count = np.zeros(len(slots), np.int64)
     high, low = np.zeros((len(slots), 3)), np.zeros((len(slots), 3))
     begin = 0
