@@ -11,6 +11,7 @@ from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.errors import ConfigError
 from tocsin.forward.config import ForwardConfig
 from tocsin.forward.forwarder import refuse_loop
+from tocsin.history.config import HistoryConfig
 from tocsin.journal.config import JournalConfig
 from tocsin.model.settings import Settings
 from tocsin.notify.kinds import AnyContact
@@ -71,6 +72,7 @@ class Configuration(Settings):
     receivers: ReceiversConfig = ReceiversConfig()
     api: ApiConfig = ApiConfig()
     journal: JournalConfig = JournalConfig()
+    history: HistoryConfig = HistoryConfig()
     storage: StorageConfig = StorageConfig()
     forward: ForwardConfig = ForwardConfig()
     self_alerts: SelfAlertsConfig = SelfAlertsConfig()
