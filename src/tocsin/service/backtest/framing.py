@@ -16,9 +16,10 @@ import io
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import orjson
 import zstandard
@@ -68,9 +69,9 @@ def messages_of(path: Path, problems: InputProblems, read: Callable[[int], None]
         raw = path.open("rb")
     except OSError as error:
         raise BacktestError(f"{path}: {error.strerror}; name files of OTLP requests with --input") from error
-    with raw:
+    with raw, closing(_opened(raw)) as stream:
         try:
-            for message in _each(_opened(raw), path, problems):
+            for message in _each(stream, path, problems):
                 if read is not None:
                     read(raw.tell())
                 yield message
@@ -78,7 +79,7 @@ def messages_of(path: Path, problems: InputProblems, read: Callable[[int], None]
             problems.add(str(path), f"ends in the middle, or is damaged ({error}); what came before it is used")
 
 
-def _opened(raw: IO[bytes]) -> io.BufferedReader:
+def _opened(raw: io.BufferedReader) -> io.BufferedReader:
     """Return the file's content, opened where it is compressed."""
     head = raw.read(4)
     raw.seek(0)
@@ -87,7 +88,7 @@ def _opened(raw: IO[bytes]) -> io.BufferedReader:
     if head == _ZSTD:
         reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(raw, read_across_frames=True)
         return io.BufferedReader(reader)
-    return io.BufferedReader(raw)  # type: ignore[arg-type]  # a file is one
+    return raw
 
 
 def _each(stream: io.BufferedReader, path: Path, problems: InputProblems) -> Iterator[Message]:

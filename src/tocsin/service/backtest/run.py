@@ -144,16 +144,16 @@ class _Run:
                 self.spans += len(part.batch)
             self._expect(part)
             for each in self._replays:
-                if part.time == 0 and part.batch is not None:
-                    each.take_sorted(part.batch)
-                else:
+                if part.time is not None:
                     each.take(part.wall, part.time, part.batch)
+                elif part.batch is not None:
+                    each.take_sorted(part.batch)
             self._tell(part.done)
         self._tell(1.0, now=True)
 
     def _expect(self, part: Part) -> None:
         """Say how long it will be: the first part in a thousand may mislead, and costs a few looks too many."""
-        reached = max(part.time, 0 if part.batch is None else int(part.batch.end[-1]))
+        reached = max(part.time or 0, 0 if part.batch is None else int(part.batch.end[-1]))
         if part.done > 0 and self.first and reached > self.first:
             for each in self._replays:
                 each.expect(int((reached - self.first) / max(part.done, 0.001)))

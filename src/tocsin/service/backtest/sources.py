@@ -43,8 +43,8 @@ class Part:
 
     wall: int
     """Wall clock of then, Unix nanoseconds."""
-    time: int
-    """Event time goes on to here first; 0: as the spans say."""
+    time: int | None
+    """Event time goes on to here first; None: the rows are in order of time, and it goes on with them."""
     batch: SpanBatch | None
     done: float
     """The share of the input that was read: 0 to 1."""
@@ -105,7 +105,7 @@ class History:
         reach = _Reach()
         batches = (self._conformed(record.batch, needs) for record in reach.over(records) if record.batch is not None)
         for batch in in_order([batches], rows=ROWS, slack_ns=_SLACK_NS):
-            yield Part(int(batch.end[-1]), 0, batch, reach.done)
+            yield Part(int(batch.end[-1]), None, batch, reach.done)
 
     def _records(self, period: Period) -> Iterator[tuple[Record, float]]:
         """Yield the records of a period by their wall clock, with how far it is through."""
@@ -216,7 +216,7 @@ class Files:
             within = _within(batch, period)
             if within is not None:
                 done = min(1.0, sum(self._read.values()) / max(size, 1))
-                yield Part(int(within.end[-1]), 0, within, done)
+                yield Part(int(within.end[-1]), None, within, done)
 
     def _messages(self, path: Path) -> Iterator[Message]:
         def read(at: int) -> None:

@@ -1,6 +1,6 @@
 """Makes the bundled day of traffic: `python -m tocsin.service.backtest.traffic [FILE]` writes it, the same each time.
 
-A support shop on 10 March 2026, in UTC: some thousand conversations that follow the hours of the day, each turn a
+A support shop on 10 March 2026, in UTC: 700 conversations that follow the hours of the day, each turn a
 retrieval and a model call, every other answer judged by an evaluation record a few seconds later. And:
 
 - 03:14, one conversation whose agent sends its whole context again and again: 240 calls in 85 seconds, about $1,000;
@@ -38,7 +38,7 @@ _MINUTE: Final = 60 * _SECOND
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
 _BEGIN: Final = int(datetime(2026, 3, 10, tzinfo=UTC).timestamp()) * _SECOND
-_CONVERSATIONS: Final = 1_000
+_CONVERSATIONS: Final = 700
 _TURN_EVERY: Final = 40 * _SECOND
 _RUNAWAY_FROM, _RUNAWAY_LASTS, _RUNAWAY_CALLS = 3 * _HOUR + 14 * _MINUTE, 85 * _SECOND, 240
 _SLOW: Final = range(9 * _HOUR + 40 * _MINUTE, 10 * _HOUR + 25 * _MINUTE)
