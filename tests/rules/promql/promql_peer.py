@@ -70,7 +70,7 @@ def prometheus() -> Iterator[Prometheus]:
         if in_ci():
             pytest.fail(missing)
         pytest.skip(missing)
-    with subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # built by ourselves
         yield Prometheus(process)
         assert process.stdin is not None
         process.stdin.close()

@@ -145,9 +145,9 @@ def _of_two(draw: st.DrawFn, inner: st.SearchStrategy[Written]) -> Written:
     if left.labels > right.labels:
         ignored = sorted(left.labels - right.labels)
         clause = draw(st.sampled_from((wanted, f" ignoring ({', '.join(ignored)})")))
-        return Written(f"({left.text} {operator}{clause} group_left {right.text})", left.labels)
+        return Written(f"({left.text} {operator}{clause} group_left () {right.text})", left.labels)
     if left.labels < right.labels:
-        return Written(f"({left.text} {operator}{wanted} group_right {right.text})", right.labels)
+        return Written(f"({left.text} {operator}{wanted} group_right () {right.text})", right.labels)
     # Neither side has the other's: the one side's label is brought over.
     given = ", ".join(sorted(right.labels - left.labels))
     return Written(f"({left.text} {operator}{wanted} group_left ({given}) {right.text})", left.labels | right.labels)

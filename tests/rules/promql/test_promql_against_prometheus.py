@@ -28,8 +28,8 @@ GROUP_BY = (("model",), ("tenant",))
 Elements = dict[frozenset[tuple[str, str]], float]
 
 CASES_PER_HISTORY = 12
-HISTORIES = 200
-"""2,400 expressions are drawn, and judged at two instants each."""
+HISTORIES = 260
+"""3,120 expressions are drawn, some of them refused; each history is judged at one instant."""
 
 
 @dataclass(frozen=True)

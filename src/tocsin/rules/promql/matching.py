@@ -70,22 +70,27 @@ class Labelling:
         named = [name for grouping in _groupings(tree) for name in grouping.labels if name.text not in _SPECIAL]
         return tuple(dict.fromkeys((*self._group_by, *self.entries(named))))
 
-    def grouped(self, grouping: Grouping | None, labels: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    def grouped(
+        self, grouping: Grouping | None, labels: tuple[Entry, ...], *, of_buckets: bool = False
+    ) -> tuple[Entry, ...]:
         """Return the labels that `by` or `without` leaves of some.
 
-        A label of `by` that no element has is empty in all of them, so it tells nothing apart.
+        A label of `by` that no element has is empty in all of them, so it tells nothing apart. Of buckets, `le` may
+        be named.
 
         Raises:
             QueryError: a word stands for no label.
         """
         if grouping is None:
             return ()
-        if not grouping.keeps:
-            removed = self.entries(name for name in grouping.labels if name.text not in _SPECIAL)
-            return tuple(entry for entry in labels if entry not in removed)
+        names = [name for name in grouping.labels if not (of_buckets and name.text == _BUCKET_LABEL)]
         # In the order of the argument: vectors of one text then all have their labels in one order.
-        named = self.entries(name for name in grouping.labels if name.text != _BUCKET_LABEL)
-        return tuple(entry for entry in labels if entry in named)
+        return self._chosen(names, labels, keeps=grouping.keeps)
+
+    def _chosen(self, names: Iterable[Name], labels: tuple[Entry, ...], *, keeps: bool) -> tuple[Entry, ...]:
+        # A metric's name is no label of any element, so it can be left out of them.
+        named = self.entries(name for name in names if keeps or name.text != _NAME_LABEL)
+        return tuple(entry for entry in labels if (entry in named) is keeps)
 
     def set_matching(self, infix: Infix, left: tuple[Entry, ...], right: tuple[Entry, ...]) -> tuple[Entry, ...]:
         """Return the labels in which elements of both sides have to be equal.
@@ -95,11 +100,7 @@ class Labelling:
         """
         grouping = infix.matched.labels
         both = tuple(dict.fromkeys((*left, *right)))
-        if grouping is None:
-            wanted = both
-        else:
-            named = self.entries(name for name in grouping.labels if name.text not in _SPECIAL)
-            wanted = tuple(entry for entry in both if (entry in named) is grouping.keeps)
+        wanted = both if grouping is None else self._chosen(grouping.labels, both, keeps=grouping.keeps)
         for side, labels in (("left", left), ("right", right)):
             lacking = [entry for entry in wanted if entry not in labels]
             if lacking:

@@ -170,7 +170,7 @@ class Trees:
             if node.operator.text != "sum":
                 text = "buckets are only ever added up; write sum by (le) (rate(…_bucket[5m]))"
                 raise refusal(node.operator.place, node.operator.text, text)
-            grouped = self._labelling.grouped(node.grouping, labels)
+            grouped = self._labelling.grouped(node.grouping, labels, of_buckets=True)
             node = node.argument
         if not isinstance(node, Call) or node.function.text not in ("rate", "increase"):
             text = "it takes rate or increase of buckets: histogram_quantile(0.95, sum by (le) (rate(…_bucket[5m])))"
