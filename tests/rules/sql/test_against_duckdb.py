@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sql_peer import EPOCH_NS, INTERVAL_NS, Peer, Sample, oracle_samples, with_classes
+from sql_peer import EPOCH_NS, INTERVAL_NS, LABELS, Peer, Sample, oracle_samples, with_classes
 from sql_queries import Query, query_of
 from vector_oracle import evaluate
 
@@ -27,15 +27,15 @@ def peer() -> Iterator[Peer]:
     peer.close()
 
 
-def samples_of(rng: random.Random) -> list[Sample]:
-    """Samples within six buckets, some exactly where buckets meet."""
-    return [_sample(rng) for _ in range(rng.choice([0, 1, 3, 10, 25]))]
+def samples_of(rng: random.Random, *, inherited: bool = True) -> list[Sample]:
+    """Samples within six buckets, some exactly where buckets meet; inherited: labels that a trace gives may lack."""
+    return [_sample(rng, inherited=inherited) for _ in range(rng.choice([0, 1, 3, 10, 25]))]
 
 
-def _sample(rng: random.Random) -> Sample:
+def _sample(rng: random.Random, *, inherited: bool) -> Sample:
     span_class = rng.choice([SpanClass.LLM, SpanClass.LLM, SpanClass.TOOL, SpanClass.EVALUATION])
     is_call = span_class is SpanClass.LLM
-    names = [name for name in ("model", "tenant", "app.kind") if rng.randrange(4)]
+    names = [name for name in LABELS if rng.randrange(4) or not (inherited or name == "model")]
     return Sample(
         at_us=rng.randrange(2 * _LATEST) * 500_000,
         span_class=span_class,
@@ -84,7 +84,8 @@ def assert_equal(found: float | None, wanted: float | None, query: Query) -> Non
         assert math.isclose(found, float(wanted), rel_tol=tolerance, abs_tol=tolerance), (found, wanted, query.text)
 
 
-@settings(max_examples=100, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**64))
 def test_queries_mean_what_duckdb_says(peer: Peer, seed: int) -> None:
     rng = random.Random(seed)
