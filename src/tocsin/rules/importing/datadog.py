@@ -12,7 +12,7 @@ from typing import Any
 from tocsin.rules.importing.ddquery import Comparison, Operation, Scalar, Term, parse_query
 from tocsin.rules.importing.outcome import Imported, compiled_or_refused, named, severity_of
 from tocsin.rules.importing.scopes import filters_of, label_named
-from tocsin.rules.importing.yamltext import seconds_text
+from tocsin.rules.importing.yamltext import listed, seconds_text
 from tocsin.rules.measures import Metric
 from tocsin.rules.promql.names import Measured, Suffix, measured_of
 
@@ -94,7 +94,7 @@ def _monitor(monitor: Mapping[str, Any], name: str, imported: Imported) -> None:
         rule["no_data"] = "alert"
     if isinstance(again := options.get("renotify_interval"), int) and again > 0:
         rule["cooldown"] = seconds_text(again * 60)
-    tags = [str(tag).split(":", 1) for tag in monitor.get("tags") or []]
+    tags = [str(tag).split(":", 1) for tag in listed(monitor.get("tags"))]
     rule["labels"] = {tag[0]: tag[1] for tag in tags if len(tag) == 2}
     for key, value in options.items():
         if key not in _IGNORED_OPTIONS and value not in (None, False, 0, "", [], {}):

@@ -9,7 +9,7 @@ from tocsin.rules.importing.grafana import import_grafana
 from tocsin.rules.importing.logql import looks_like_logql
 from tocsin.rules.importing.outcome import Imported
 from tocsin.rules.importing.prometheus import import_prometheus, import_promql
-from tocsin.rules.importing.yamltext import documents_of
+from tocsin.rules.importing.yamltext import documents_of, listed
 
 __all__ = ["KINDS", "import_rules"]
 
@@ -54,6 +54,8 @@ def import_rules(text: str, kind: str | None = None) -> Imported:
                 return _query(text, kind, "it is no rule file that is known")
             case _:
                 imported.refuse("the file", "it is no rule file that is known; say which with --from")
+    if not imported.rules and not imported.refused:
+        imported.refuse("the file", "it has no rules")
     return imported
 
 
@@ -83,7 +85,7 @@ def _kind_of(document: Any) -> str | None:  # noqa: ANN401  # any YAML
     if "monitors" in document or "query" in document:
         return "datadog"
     groups = document.get("groups") or _inner(document.get("spec")).get("groups")
-    rules = [rule for group in groups or [] for rule in _inner(group).get("rules") or []]
+    rules = [rule for group in listed(groups) for rule in listed(_inner(group).get("rules"))]
     if any("data" in _inner(rule) for rule in rules) or "data" in document:
         return "grafana"
     if groups is not None or "rules" in document or "alert" in document or "record" in document:

@@ -11,6 +11,7 @@ from typing import Any
 from tocsin.rules.importing.outcome import Imported, compiled_or_refused, named, severity_of
 from tocsin.rules.importing.prometheus import alert_rule
 from tocsin.rules.importing.wording import liquid_of
+from tocsin.rules.importing.yamltext import listed
 
 __all__ = ["import_grafana"]
 
@@ -26,7 +27,7 @@ def import_grafana(document: Any) -> Imported:  # noqa: ANN401  # any YAML
     """Return the rules of a provisioning file (`groups:` with `rules:` that have `data:`), or of one rule."""
     imported = Imported()
     groups = document.get("groups") if isinstance(document, Mapping) else None
-    rules = [rule for group in groups or [] if isinstance(group, Mapping) for rule in group.get("rules") or []]
+    rules = [rule for group in listed(groups) for rule in listed(_mapping(group).get("rules"))]
     if not rules:
         rules = document if isinstance(document, list) else [document]
     for number, rule in enumerate(rules, 1):
@@ -49,7 +50,9 @@ def _rule(name: str, rule: Mapping[str, Any], imported: Imported) -> None:
     compiled = compiled_or_refused(name, expr, tuple((label,) for label in group_by), imported)
     if compiled is None or found is None:
         return
-    annotations = {key: value for key, value in _mapping(rule.get("annotations")).items() if not key.startswith("__")}
+    annotations = {
+        key: value for key, value in _mapping(rule.get("annotations")).items() if not str(key).startswith("__")
+    }
     labels = _mapping(rule.get("labels"))
     fields = {
         "name": name,
@@ -100,7 +103,7 @@ class _Chain:
         self.name = name
         self.imported = imported
         self.group_by: tuple[str, ...] = ()
-        self._parts = {str(part.get("refId")): part for part in rule.get("data") or [] if isinstance(part, Mapping)}
+        self._parts = {str(part.get("refId")): part for part in listed(rule.get("data")) if isinstance(part, Mapping)}
 
     def text(self, reference: str, depth: int) -> str:
         """Return what one of them is in PromQL.
@@ -155,7 +158,7 @@ class _Chain:
         return self.text(source, depth + 1)
 
     def _threshold(self, reference: str, model: Mapping[str, Any], source: str, depth: int) -> str:
-        conditions = [each for each in model.get("conditions") or [] if isinstance(each, Mapping)]
+        conditions = [each for each in listed(model.get("conditions")) if isinstance(each, Mapping)]
         if len(conditions) != 1:
             raise ValueError(f"{reference}: a threshold has one condition; write a rule for each")
         if "unloadEvaluator" in conditions[0]:
@@ -167,14 +170,14 @@ class _Chain:
         )
 
     def _classic(self, reference: str, model: Mapping[str, Any], depth: int) -> str:
-        conditions = [each for each in model.get("conditions") or [] if isinstance(each, Mapping)]
+        conditions = [each for each in listed(model.get("conditions")) if isinstance(each, Mapping)]
         if len(conditions) != 1:
             raise ValueError(
                 f"{reference}: classic conditions of several queries have no equivalent; write them with `and`"
             )
         condition = conditions[0]
         reducer = str(_mapping(condition.get("reducer")).get("type", "last"))
-        params = list(_mapping(condition.get("query")).get("params") or [])
+        params = listed(_mapping(condition.get("query")).get("params"))
         if reducer not in ("last",) or not params:
             raise ValueError(f"{reference}: {reducer} over the points of a chart has no equivalent; use last")
         return _compared(self.text(str(params[0]), depth + 1), _mapping(condition.get("evaluator")), reference)
@@ -191,7 +194,7 @@ class _Chain:
 
 def _compared(text: str, evaluator: Mapping[str, Any], reference: str) -> str:
     kind = str(evaluator.get("type"))
-    limits = [_limit(each, reference) for each in evaluator.get("params") or []]
+    limits = [_limit(each, reference) for each in listed(evaluator.get("params"))]
     if kind in _SIGNS and limits:
         return f"{text} {_SIGNS[kind]} {limits[0]}"
     if kind == "within_range" and len(limits) == 2:

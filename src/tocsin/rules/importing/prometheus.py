@@ -10,6 +10,7 @@ from typing import Any
 from tocsin.rules.importing.logql import looks_like_logql, promql_of
 from tocsin.rules.importing.outcome import Imported, compiled_or_refused, named, severity_of
 from tocsin.rules.importing.wording import liquid_of
+from tocsin.rules.importing.yamltext import listed
 
 __all__ = ["alert_rule", "import_prometheus", "import_promql"]
 
@@ -87,8 +88,7 @@ def _rules_of(document: Any) -> list[tuple[str, Mapping[str, Any], Any]]:  # noq
         if not isinstance(group, Mapping):
             found.append((f"group {at}", {}, group))
             continue
-        rules = group.get("rules")
-        for number, rule in enumerate(rules if isinstance(rules, list) else [], 1):
+        for number, rule in enumerate(listed(group.get("rules")), 1):
             found.append((f"group {group.get('name', at)!s}, rule {number}", group, rule))
     return found
 

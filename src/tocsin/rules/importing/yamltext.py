@@ -5,7 +5,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-__all__ = ["documents_of", "seconds_text"]
+__all__ = ["documents_of", "listed", "seconds_text"]
 
 _LARGEST = 16 * 1024 * 1024
 
@@ -23,6 +23,11 @@ def documents_of(text: str) -> list[Any]:
     except (YAMLError, ValueError, RecursionError) as error:
         problem = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"it is neither YAML nor JSON: {problem[:200]}") from error
+
+
+def listed(value: object) -> list[Any]:
+    """Return a list as it is, and anything else, which is none, as an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def seconds_text(seconds: int) -> str:
