@@ -145,9 +145,9 @@ def test_percentiles_are_within_one_percent_of_a_sample_at_their_rank(seed: int,
     recorded = samples_of(rng, inherited=False)
     rule = rule_for(
         "SELECT time_bucket('${interval}', timestamp) AS metric_timestamp, "
-        f"kll_float_sketch_get_quantile(kll_float_sketch_merge(value), {rank}) AS metric_value "
+        "kll_float_sketch_get_quantile(kll_float_sketch_merge(value), RANK) AS metric_value "
         "FROM metrics_sketch_latest_version WHERE metric_name = 'response_latency_ms' "
-        "AND timestamp BETWEEN '${start_time}' AND '${end_time}' GROUP BY metric_timestamp"
+        "AND timestamp BETWEEN '${start_time}' AND '${end_time}' GROUP BY metric_timestamp".replace("RANK", str(rank))
     )
     engine = Engine([rule])
     for end in bucket_ends(engine, recorded, rng):

@@ -51,6 +51,8 @@ def group_nodes(
     found: list[exp.Expression] = []
     for node in group.expressions:
         each = bare(node)
+        if isinstance(each, exp.Cube | exp.Rollup | exp.GroupingSets):
+            continue  # told where clauses are
         if isinstance(each, exp.Literal) and not each.is_string:
             position = int(each.this) if str(each.this).isdecimal() else 0
             if not 1 <= position <= len(items):

@@ -32,6 +32,11 @@ _SETS: tuple[tuple[type[exp.Expression], str], ...] = (
     (exp.Except, "EXCEPT"),
     (exp.Intersect, "INTERSECT"),
 )
+_GROUPINGS: dict[str, type[exp.Expression]] = {
+    "CUBE": exp.Cube,
+    "ROLLUP": exp.Rollup,
+    "GROUPING SETS": exp.GroupingSets,
+}
 _OTHER_VARIABLES = ("dateStart", "dateEnd")
 
 
@@ -104,11 +109,12 @@ def _join(join: exp.Join, context: Context) -> Iterator[RefusedError]:
 
 
 def _group(group: exp.Group, context: Context) -> Iterator[RefusedError]:
-    for key, word in (("cube", "CUBE"), ("rollup", "ROLLUP"), ("grouping_sets", "GROUPING SETS"), ("all", "ALL")):
-        if group.args.get(key):
-            yield context.refused(
-                group, word, f"write a rule for each grouping; leave {word} out", keyword=word.split()[0]
-            )
+    for word, kind in _GROUPINGS.items():
+        for node in group.find_all(kind):
+            text = f"write a rule for each grouping; leave {word} out"
+            yield context.refused(node, word, text, keyword=word.split()[0])
+    if group.args.get("all"):
+        yield context.refused(group, "ALL", "name what is grouped by; leave ALL out", keyword="ALL")
 
 
 def _variables(context: Context) -> Iterator[RefusedError]:
