@@ -25,7 +25,7 @@ from tocsin.service.backtest import (
     parse_period,
 )
 from tocsin.service.backtest import backtest as run
-from tocsin.service.backtest.charts import chart
+from tocsin.service.backtest.charts import chart, check_chart
 from tocsin.service.backtest.sample import sample_files
 from tocsin.service.backtest.text import text_of
 from tocsin.service.loading import Loaded, Loader
@@ -86,6 +86,9 @@ def backtest(
         raise typer.BadParameter("name the rules with --config FILE, or see the bundled day with --sample")
     if files and not inputs:
         raise typer.BadParameter(f"name files of OTLP requests with --input {files[0]}")
+    for path in charts or ():
+        check_chart(path)
+    period = parse_period(begin, end, time.time_ns())
     loaded, chosen = _loaded(config, rule)
     source = _source(loaded, [*(inputs or ()), *(files or ())], sort=not as_recorded, sample=sample)
     version = None if against is None else Version(str(against), _loaded(against, rule)[1])
@@ -93,7 +96,7 @@ def backtest(
         report = run(
             chosen,
             source,
-            period=parse_period(begin, end, time.time_ns()),
+            period=period,
             trace=loaded.configuration.trace,
             limits=loaded.configuration.limits,
             name=str(config),
