@@ -181,7 +181,8 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     ),
     "several buckets together": (
         "WITH a AS (SELECT time_bucket('${interval}', timestamp) AS b, AVG(value) AS x "
-        "FROM metrics_numeric_latest_version WHERE metric_name = 'cost' AND timestamp >= '${start_time}'::timestamptz - INTERVAL '24 hours' "
+        "FROM metrics_numeric_latest_version WHERE metric_name = 'cost' "
+        "AND timestamp >= '${start_time}'::timestamptz - INTERVAL '24 hours' "
         "AND timestamp < '${end_time}' GROUP BY b), "
         f"c AS ({query()}) SELECT c.metric_timestamp, c.metric_value / y.x AS metric_value "
         "FROM c CROSS JOIN (SELECT AVG(x) AS x FROM a) y",
