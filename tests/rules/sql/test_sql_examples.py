@@ -37,7 +37,7 @@ def call(*, failed: bool = False, milliseconds: int = 100) -> Callable[[int], Sp
 def fired_at(
     text: str, hours: Sequence[Sequence[Callable[[int], Span]]], bound: Condition, threshold: float
 ) -> list[int]:
-    """Return the hours at whose end an alert began to fire; each hour has its spans a minute apart."""
+    """Return the hours at whose end an alert began to fire; each has its spans a minute apart, and one call is before them."""
     compiled = compile_sql(text, HOUR, SqlConfig())
     rule = rule_of(
         metric=Metric.EXPRESSION,
@@ -49,8 +49,7 @@ def fired_at(
         window_ns=None,
     )
     engine = Engine([rule])
-    # The engine starts within the hour before, of which it has not seen the beginning and therefore says nothing.
-    start = Span(FIRST - 30 * MINUTE, 999, 999, span_class=SpanClass.OTHER)
+    start = call()(FIRST - 30 * MINUTE)
     events = engine.ingest(batch_of([start], *COLUMNS), start.time)
     events += engine.advance(FIRST)
     for hour, makers in enumerate(hours):
