@@ -65,7 +65,8 @@ def test_what_was_added_in_many_small_batches_leaves_nothing_behind(
         times = np.sort(now - random.integers(0, 12 * SECOND, 20) * random.integers(0, 2, 20))
         chosen = random.integers(0, 64, 20).astype(np.int32)
         held.add(Samples(chosen, times, random.integers(1, 2**34, 20)))
-        alive = [each for each in alive if not held.panes.is_late(np.array(each[:1]), now)[0]]
+        oldest = held.panes.late_before(now)
+        alive = [each for each in alive if each[0] >= oldest]
         alive += list(zip(times.tolist(), chosen.tolist(), strict=True))
         if step % 100 == 99:
             counts = np.bincount([slot for _, slot in alive], minlength=64)
