@@ -43,8 +43,9 @@ def test_an_hours_average_crosses_its_bound_when_the_hour_is_over(
 ) -> None:
     before = [scored(name, at, good, **VERSION_1) for at in every(300, 30, 2 * HOUR)]
     after = [scored(name, at, bad, **VERSION_1) for at in every(300, 2 * HOUR + 30, 3 * HOUR)]
-    assert said(*before, *after, until=3 * HOUR - 1).rules() == set()
-    played = said(*before, *after, until=3 * HOUR + 1)
+    judged = calls(60, 10, 3 * HOUR)
+    assert said(*judged, *before, *after, until=3 * HOUR - 1).rules() == set()
+    played = said(*judged, *before, *after, until=3 * HOUR + 1)
     assert played.rules() == rules
     assert {one.at for one in played.fired} == {3 * HOUR}
 
@@ -57,15 +58,15 @@ def test_an_hour_without_a_call_is_a_count_of_zero() -> None:
 
 
 def test_errors_and_their_spike_against_the_day_before() -> None:
-    calm = calls(60, 10, 30 * HOUR, fail_every=50)
-    burst = calls(60, 30 * HOUR + 10, 31 * HOUR, fail_every=5)
+    calm = calls(240, 10, 30 * HOUR, fail_every=15)
+    burst = calls(240, 30 * HOUR + 10, 31 * HOUR, fail_every=4)
     assert said(*calm, until=30 * HOUR + 1).rules() == set()
     played = said(*calm, *burst, until=31 * HOUR + 1)
     assert played.rules() == {"Error rate spike", "Relative spike (current vs. baseline ratio)"}
 
 
 def test_a_steady_rate_of_errors_is_no_relative_spike() -> None:
-    assert said(*calls(60, 10, 30 * HOUR, fail_every=12), until=30 * HOUR + 1).rules() == set()
+    assert said(*calls(240, 10, 30 * HOUR, fail_every=15), until=30 * HOUR + 1).rules() == set()
 
 
 def test_the_slowest_twentieth_breaks_the_promise() -> None:
@@ -76,6 +77,7 @@ def test_the_slowest_twentieth_breaks_the_promise() -> None:
 
 
 def test_the_worst_version_fires_where_the_average_hides_it() -> None:
-    sent = [scored("accuracy", at, 0.97, **VERSION_1) for at in every(60, 30, HOUR)]
+    sent: list[Span | Score] = [*calls(60, 10, HOUR)]
+    sent += [scored("accuracy", at, 0.97, **VERSION_1) for at in every(60, 30, HOUR)]
     sent += [scored("accuracy", at, 0.7, **VERSION_2) for at in every(600, 40, HOUR)]
     assert said(*sent, until=HOUR + 1).rules() == {WORST}

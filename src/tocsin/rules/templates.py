@@ -19,6 +19,7 @@ from tocsin.model.settings import Settings
 from tocsin.rules.config import RuleConfig, Text, written
 from tocsin.rules.document import Node, parse
 from tocsin.rules.problems import Mistake, Mistakes, closest, one_of, shown_key
+from tocsin.rules.sql.templates import SQL_TEMPLATES, SqlTemplate
 from tocsin.rules.validation import unknown_key
 
 __all__ = ["Expanded", "Template", "TemplateConfig", "built_in", "expand", "templates_of"]
@@ -87,7 +88,17 @@ def built_in() -> Mapping[str, Template]:
     text = files("tocsin.rules").joinpath("templates.yaml").read_text("utf-8")
     document, _ = parse(text, "templates.yaml")
     found, _ = templates_of(document.root)
-    return found
+    queries = {f"sql_{name}": _of_query(f"sql_{name}", ready) for name, ready in SQL_TEMPLATES.items()}
+    return {**found, **queries}
+
+
+def _of_query(name: str, ready: SqlTemplate) -> Template:
+    """A ready query; its threshold and interval may be set."""
+    parameters = {key: Node(1, 1, ready.fields[key]) for key in ("threshold", "interval")}
+    blanks = {key: f"%{{{key}}}" for key in parameters}
+    named = {"metric_name": name.removeprefix("sql_")}
+    rule = {key: Node(1, 1, value) for key, value in {**ready.fields, **blanks, **named}.items()}
+    return Template(name, ready.description, parameters, rule)
 
 
 def templates_of(node: Node | None) -> tuple[Mapping[str, Template], list[Mistake]]:
