@@ -28,6 +28,7 @@ def _same_columns(left: SpanColumns, right: SpanColumns) -> None:
         _same_text(getattr(left, name), getattr(right, name), name)
     assert list(left.scopes) == list(right.scopes)
     assert left.skipped == right.skipped
+    assert left.crowded == right.crowded
     _same_attributes(left.resources, right.resources, "resource")
     _same_attributes(left.attributes, right.attributes, "span")
     assert list(left.indexed) == list(right.indexed)

@@ -1,5 +1,7 @@
 """Generators that tests of several packages share: OTLP messages as a client library could send them, and odder."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -16,21 +18,57 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from tocsin.model.columns import Projection
 
-__all__ = ["KEYS", "PROJECTION", "any_values", "attributes", "export_logs", "export_requests", "spans"]
+__all__ = [
+    "KEYS",
+    "PREFIX_PROJECTION",
+    "PROJECTION",
+    "any_values",
+    "attributes",
+    "export_logs",
+    "export_requests",
+    "spans",
+]
+
+PREFIXED = (
+    "app.a",
+    "app.b",
+    "app.c",
+    "app.d",
+    "app.secret",
+    "app.secret.no",
+    "app.x.content",
+    "app.",
+    "app.é",
+    "exception/short",
+    "app." + "l" * 252,
+    "app." + "l" * 253,
+    "apq",
+    "shorter",
+)
+"""Keys of which PREFIX_PROJECTION reads some by their beginning."""
 
 KEYS = (
     "gen_ai.request.model", "gen_ai.conversation.id", "gen_ai.usage.input_tokens", "short", "none",
-    "docs.0.score", "docs.17.score", "docs.x.score", "docs..score", "event.name", "event_name", "unread", "",
+    "docs.0.score", "docs.17.score", "docs.x.score", "docs..score", "event.name", "event_name", "unread", "", *PREFIXED,
 )  # fmt: skip
 """Attribute keys that generated messages use; PROJECTION reads most of them."""
 
 PROJECTION = Projection(
-    attributes={key: 64 for key in KEYS if key != "unread"} | {"short": 5, "none": 0, "docs.17.score": 1024},
+    attributes={key: 64 for key in KEYS if key != "unread" and key not in PREFIXED}
+    | {"short": 5, "none": 0, "docs.17.score": 1024},
     indexed=[("docs.", ".score"), ("docs.", ""), ("", "")],
     event_times=["first_token", "exception"],
     event_attributes=[("exception", "short"), ("exception", "gen_ai.request.model"), ("choice", "short")],
     log_events=["gen_ai.evaluation.result", "choice"],
 )
+
+PREFIX_PROJECTION = replace(
+    PROJECTION,
+    prefixes=["app.", "sho", "exception/"],
+    barred=["app.secret", "app.secret.*", "*.content"],
+    most_prefixed=4,
+)
+"""The same and keys by their beginning, fewer at a time than there are."""
 
 _TEXTS = st.one_of(
     st.sampled_from(["gpt-5", "claude", "", "é" * 3, "日本語テキスト", "a" * 64, "ä" * 40, "🔔" * 20, "x" * 400]),

@@ -261,7 +261,7 @@ impl<'a> Column<'a> {
 
 /// The columns of the entries that have occurred.
 pub struct Columns<'a> {
-    /// Per entry of the projection: index in `columns` plus 1, or 0.
+    /// Per entry of the projection, and then per key that came in by its beginning: index in `columns` plus 1, or 0.
     slots: Vec<u32>,
     pub columns: Vec<Column<'a>>,
     seed: Seed,
@@ -280,6 +280,9 @@ impl<'a> Columns<'a> {
 
     /// Return where the column of an entry is in `columns`.
     pub fn index(&mut self, entry: usize, cap: usize) -> usize {
+        if entry >= self.slots.len() {
+            self.slots.resize(entry + 1, 0);
+        }
         if self.slots[entry] == 0 {
             self.columns.push(Column::new(entry, cap, self.seed));
             self.slots[entry] = self.columns.len() as u32;

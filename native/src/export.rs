@@ -106,10 +106,10 @@ impl<'s, 'p, 'a> Export<'s, 'p, 'a> {
     pub fn new(scan: &'s Scan<'p, 'a>) -> Self {
         Export {
             scan,
-            columns: occurring(&scan.attributes),
+            columns: occurring(&scan.attributes, scan),
             lists: (0..scan.lists.len()).filter(|&list| !scan.lists[list].count.is_empty()).collect(),
             event_times: (0..scan.event_times.len()).filter(|&event| !scan.event_times[event].is_empty()).collect(),
-            resource_columns: occurring(&scan.resource_attributes),
+            resource_columns: occurring(&scan.resource_attributes, scan),
         }
     }
 
@@ -126,17 +126,17 @@ impl<'s, 'p, 'a> Export<'s, 'p, 'a> {
         let ids =
             (PyBytes::new(py, &fixed.trace_id), PyBytes::new(py, &fixed.span_id), PyBytes::new(py, &fixed.parent_id));
         let texts = (values(py, &scan.names)?, values(py, &scan.trace_states)?);
-        let attributes = (names_of(py, names, &self.columns)?, values_of(py, &self.columns)?);
+        let attributes = (names_of(py, names, &self.columns, scan)?, values_of(py, &self.columns)?);
         let resources = (
             scan.resources,
             self.resources(py)?,
-            names_of(py, names, &self.resource_columns)?,
+            names_of(py, names, &self.resource_columns, scan)?,
             values_of(py, &self.resource_columns)?,
         );
         let rows = self.rows(py)?;
         let scopes: Vec<(&str, &str)> = scan.scopes.iter().map(|(name, version)| (&**name, &**version)).collect();
         let parts = (
-            (scan.rows(), offsets, errors, scan.skipped),
+            (scan.rows(), offsets, errors, scan.skipped, scan.crowded),
             ids,
             rows,
             texts,
@@ -189,15 +189,27 @@ impl<'s, 'p, 'a> Export<'s, 'p, 'a> {
     }
 }
 
-/// Return the columns that have a value, in the projection's order.
-fn occurring<'s, 'a>(columns: &'s Columns<'a>) -> Vec<&'s Column<'a>> {
+/// Return the columns that have a value, in the projection's order; those that came in by their beginning by name.
+fn occurring<'s, 'a>(columns: &'s Columns<'a>, scan: &Scan<'_, 'a>) -> Vec<&'s Column<'a>> {
     let mut found: Vec<_> = columns.columns.iter().filter(|column| column.occurs()).collect();
-    found.sort_unstable_by_key(|column| column.entry);
+    found.sort_unstable_by_key(|column| match scan.key_of(column.entry) {
+        None => (column.entry, &[][..]),
+        Some(key) => (usize::MAX, key),
+    });
     found
 }
 
-fn names_of<'py>(py: Python<'py>, names: &[Py<PyString>], columns: &[&Column]) -> PyResult<Bound<'py, PyList>> {
-    PyList::new(py, columns.iter().map(|column| names[column.entry].bind(py)))
+fn names_of<'py>(
+    py: Python<'py>,
+    names: &[Py<PyString>],
+    columns: &[&Column],
+    scan: &Scan,
+) -> PyResult<Bound<'py, PyList>> {
+    let name = |column: &&Column| match scan.key_of(column.entry) {
+        None => names[column.entry].bind(py).clone(),
+        Some(key) => PyString::new(py, &String::from_utf8_lossy(key)),
+    };
+    PyList::new(py, columns.iter().map(name))
 }
 
 fn values_of<'py>(py: Python<'py>, columns: &[&Column]) -> PyResult<Bound<'py, PyList>> {

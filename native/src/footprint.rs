@@ -1,6 +1,8 @@
 //! How much memory columns take, known before it is taken: every column has a cell for every row, however few rows
 //! carry the attribute, so a small request could ask for gigabytes. `tocsin.decode.limits` decides the same.
 
+use std::collections::HashSet;
+
 use crate::scan::Scan;
 
 /// What a row, a resource or a scope takes besides the columns that the projection names, in cells.
@@ -22,11 +24,18 @@ impl Footprint {
     }
 }
 
+/// Which columns there are: those of the projection by their numbers, others by their keys.
+#[derive(Default)]
+pub struct Occupied {
+    pub numbers: Vec<usize>,
+    pub keys: Vec<Vec<u8>>,
+}
+
 /// What one request takes alone, and which columns those are.
 pub struct Claim {
     footprint: Footprint,
-    columns: Vec<usize>,
-    resource_columns: Vec<usize>,
+    columns: Occupied,
+    resource_columns: Occupied,
 }
 
 impl Claim {
@@ -43,15 +52,15 @@ pub fn refused(claims: Vec<Result<Claim, String>>, most_cells: usize) -> Vec<Opt
     order.sort_by_key(|&index| claims[index].as_ref().map_or(0, |claim| claim.footprint.cells()));
     let mut errors: Vec<Option<String>> = claims.iter().map(|claim| claim.as_ref().err().cloned()).collect();
     let mut together = Footprint { rows: 0, columns: 0, resources: 0, resource_columns: 0, scopes: 0 };
-    let (mut columns, mut resource_columns) = (Vec::new(), Vec::new());
+    let (mut columns, mut resource_columns) = (Union::default(), Union::default());
     for (index, claim) in order.into_iter().filter_map(|index| claims[index].as_ref().ok().map(|claim| (index, claim)))
     {
         let own = claim.footprint;
         together.rows += own.rows;
         together.resources += own.resources;
         together.scopes += own.scopes;
-        together.columns = add(&mut columns, &claim.columns);
-        together.resource_columns = add(&mut resource_columns, &claim.resource_columns);
+        together.columns = columns.add(&claim.columns);
+        together.resource_columns = resource_columns.add(&claim.resource_columns);
         if together.cells() > most_cells {
             errors[index] = Some(format!(
                 "{} rows of {} attributes, {} resources and {} scopes do not fit into the {most_cells} cells that are \
@@ -63,15 +72,25 @@ pub fn refused(claims: Vec<Result<Claim, String>>, most_cells: usize) -> Vec<Opt
     errors
 }
 
-/// Add to a set of small numbers; return how many it has.
-fn add(set: &mut Vec<bool>, numbers: &[usize]) -> usize {
-    for &number in numbers {
-        if set.len() <= number {
-            set.resize(number + 1, false);
+/// The columns of several requests.
+#[derive(Default)]
+struct Union<'c> {
+    numbers: Vec<bool>,
+    keys: HashSet<&'c [u8]>,
+}
+
+impl<'c> Union<'c> {
+    /// Add those of one; return how many there are.
+    fn add(&mut self, columns: &'c Occupied) -> usize {
+        for &number in &columns.numbers {
+            if self.numbers.len() <= number {
+                self.numbers.resize(number + 1, false);
+            }
+            self.numbers[number] = true;
         }
-        set[number] = true;
+        self.keys.extend(columns.keys.iter().map(|key| &key[..]));
+        self.numbers.iter().filter(|there| **there).count() + self.keys.len()
     }
-    set.iter().filter(|there| **there).count()
 }
 
 #[cfg(test)]
@@ -80,7 +99,8 @@ mod tests {
 
     fn claim(rows: usize, columns: &[usize]) -> Result<Claim, String> {
         let footprint = Footprint { rows, columns: columns.len(), resources: 0, resource_columns: 0, scopes: 0 };
-        Ok(Claim { footprint, columns: columns.to_vec(), resource_columns: Vec::new() })
+        let columns = Occupied { numbers: columns.to_vec(), keys: Vec::new() };
+        Ok(Claim { footprint, columns, resource_columns: Occupied::default() })
     }
 
     fn kept(claims: Vec<Result<Claim, String>>, most_cells: usize) -> Vec<bool> {

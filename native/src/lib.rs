@@ -11,6 +11,7 @@ mod footprint;
 mod hash;
 mod index;
 mod logs;
+mod prefixed;
 mod projection;
 mod scan;
 mod splice;
@@ -47,7 +48,8 @@ struct Scanner {
 #[pymethods]
 impl Scanner {
     #[new]
-    #[pyo3(signature = (*, attributes, indexed, event_times, event_attributes, event_cap, log_events, most_rows, most_cells))]
+    #[pyo3(signature = (*, attributes, indexed, event_times, event_attributes, event_cap, log_events, most_rows, most_cells,
+        prefixes = Vec::new(), barred = Vec::new(), most_prefixed = 0))]
     #[allow(clippy::too_many_arguments)] // They are the fields of the Python class Projection, by name.
     fn new(
         py: Python<'_>,
@@ -59,6 +61,9 @@ impl Scanner {
         log_events: Vec<String>,
         most_rows: usize,
         most_cells: usize,
+        prefixes: Vec<String>,
+        barred: Vec<String>,
+        most_prefixed: usize,
     ) -> Self {
         let plain = attributes.iter().map(|(key, _)| PyString::new(py, key));
         let of_events = event_attributes.iter().map(|(event, key)| PyString::new(py, &format!("{event}/{key}")));
@@ -70,6 +75,9 @@ impl Scanner {
             event_attributes,
             event_cap,
             log_events,
+            prefixes,
+            barred,
+            most_prefixed,
             most_rows,
             most_cells,
         });

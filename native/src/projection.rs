@@ -1,6 +1,7 @@
 //! What to extract, and finding the target of an attribute key fast.
 
 use crate::hash::Seed;
+use crate::prefixed::Prefixes;
 
 /// Stands for "no entry".
 pub const NONE: u32 = u32::MAX;
@@ -24,6 +25,9 @@ pub struct Projection {
     pub events: Vec<EventName>,
     pub event_times: usize,
     pub log_events: Vec<Vec<u8>>,
+    pub prefixes: Prefixes,
+    /// The cap of attributes that come in by their beginning.
+    pub prefixed_cap: usize,
     pub most_rows: usize,
     pub most_cells: usize,
     pub seed: Seed,
@@ -37,6 +41,9 @@ pub struct Parts {
     pub event_attributes: Vec<(String, String)>,
     pub event_cap: usize,
     pub log_events: Vec<String>,
+    pub prefixes: Vec<String>,
+    pub barred: Vec<String>,
+    pub most_prefixed: usize,
     pub most_rows: usize,
     pub most_cells: usize,
 }
@@ -54,6 +61,8 @@ impl Projection {
             event_of(&mut events, name).attributes.push((key.as_bytes().to_vec(), caps.len()));
             caps.push(parts.event_cap);
         }
+        let of_events = parts.event_attributes.iter().map(|(name, key)| format!("{name}/{key}"));
+        let prefixes = Prefixes::new(parts.prefixes, parts.barred, parts.most_prefixed, of_events);
         let mut slots = vec![0; (keys.len() * 4).next_power_of_two().max(4)];
         for (index, key) in keys.iter().enumerate() {
             let mask = slots.len() - 1;
@@ -72,6 +81,8 @@ impl Projection {
             events,
             event_times: parts.event_times.len(),
             log_events: parts.log_events.into_iter().map(String::into_bytes).collect(),
+            prefixes,
+            prefixed_cap: parts.event_cap,
             most_rows: parts.most_rows,
             most_cells: parts.most_cells,
             seed,
@@ -94,6 +105,12 @@ impl Projection {
             slot = (slot + 1) & mask;
         }
         NONE
+    }
+
+    /// Return the cap of an entry; those after the last are attributes that came in by their beginning.
+    #[inline]
+    pub fn cap(&self, entry: usize) -> usize {
+        self.caps.get(entry).copied().unwrap_or(self.prefixed_cap)
     }
 
     /// Return which flattened lists a key is an element of.

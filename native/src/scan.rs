@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::column::{Cell, Columns, Dictionary};
-use crate::footprint::Footprint;
+use crate::footprint::{Footprint, Occupied};
+use crate::prefixed::{Admission, Owner, Prefixed};
 use crate::projection::{Projection, NONE};
 use crate::value::{capped, same, value_after, KeyValue, Value};
 use crate::wire::{tag, Malformed, Reader, Result, BYTES};
@@ -151,6 +152,13 @@ pub struct Scan<'p, 'a> {
     resource_entries: usize,
     scope_entries: usize,
     known_resources: HashMap<&'a [u8], usize>,
+    /// Per resource whether keys of it were left out.
+    crowded_resources: Vec<bool>,
+    pub prefixed: Prefixed<'a>,
+    /// Of the rows of the request that is read.
+    admission: Admission,
+    /// Requests in which keys were left out.
+    pub crowded: u64,
     pub scopes: Vec<Scope<'a>>,
     known_scopes: HashMap<Scope<'a>, usize>,
     pub skipped: u64,
@@ -161,6 +169,8 @@ pub struct Scan<'p, 'a> {
 impl<'p, 'a> Scan<'p, 'a> {
     pub fn new(projection: &'p Projection) -> Self {
         let seed = projection.seed;
+        let mut prefixed = Prefixed::default();
+        let admission = prefixed.admission();
         Scan {
             projection,
             fixed: Fixed::with_room(FEW_ROWS),
@@ -174,6 +184,10 @@ impl<'p, 'a> Scan<'p, 'a> {
             resource_entries: 0,
             scope_entries: 0,
             known_resources: HashMap::new(),
+            crowded_resources: Vec::new(),
+            prefixed,
+            admission,
+            crowded: 0,
             scopes: Vec::new(),
             known_scopes: HashMap::new(),
             skipped: 0,
@@ -199,14 +213,44 @@ impl<'p, 'a> Scan<'p, 'a> {
         }
     }
 
-    /// Return which columns of rows and of resources there are, by numbers that mean the same in every scan.
-    pub fn occupied(&self) -> (Vec<usize>, Vec<usize>) {
+    /// Return which columns of rows and of resources there are, by what means the same in every scan.
+    pub fn occupied(&self) -> (Occupied, Occupied) {
         let (entries, lists) = (self.projection.caps.len(), self.lists.len());
-        let mut rows: Vec<usize> = self.attributes.columns.iter().map(|column| column.entry).collect();
-        rows.extend((0..lists).filter(|&list| !self.lists[list].count.is_empty()).map(|list| entries + list));
+        let mut rows = self.occupied_by(&self.attributes);
+        rows.numbers.extend((0..lists).filter(|&list| !self.lists[list].count.is_empty()).map(|list| entries + list));
         let times = (0..self.event_times.len()).filter(|&event| !self.event_times[event].is_empty());
-        rows.extend(times.map(|event| entries + lists + event));
-        (rows, self.resource_attributes.columns.iter().map(|column| column.entry).collect())
+        rows.numbers.extend(times.map(|event| entries + lists + event));
+        (rows, self.occupied_by(&self.resource_attributes))
+    }
+
+    fn occupied_by(&self, columns: &Columns<'a>) -> Occupied {
+        let mut occupied = Occupied::default();
+        for column in &columns.columns {
+            match self.key_of(column.entry) {
+                None => occupied.numbers.push(column.entry),
+                Some(key) => occupied.keys.push(key.to_vec()),
+            }
+        }
+        occupied
+    }
+
+    /// Return the key of an entry that came in by its beginning; None for those of the projection.
+    pub fn key_of(&self, entry: usize) -> Option<&'a [u8]> {
+        entry.checked_sub(self.projection.caps.len()).map(|place| self.prefixed.key(place))
+    }
+
+    /// Say that the rows of another request begin.
+    pub fn begin_request(&mut self) {
+        if self.projection.prefixes.any() {
+            self.admission = self.prefixed.admission();
+            // What there was room for in the last request there may be none for in this one.
+            self.guesses.clear();
+        }
+    }
+
+    /// Say that a request was read to its end.
+    pub fn end_request(&mut self) {
+        self.crowded += u64::from(self.admission.crowded);
     }
 
     /// Read an attribute of the row that will be pushed next; `position` counts the row's attributes.
@@ -263,12 +307,19 @@ impl<'p, 'a> Scan<'p, 'a> {
     }
 
     /// Return the column of a key, or NONE, and the set of flattened lists that it is an element of.
-    fn find(&mut self, key: &[u8]) -> (u32, u32) {
+    fn find(&mut self, key: &'a [u8]) -> (u32, u32) {
         let mut column = NONE;
-        let entry = self.projection.entry(key);
-        if entry != NONE {
-            let entry = entry as usize;
-            column = self.attributes.index(entry, self.projection.caps[entry]) as u32;
+        let projection = self.projection;
+        let entry = match projection.entry(key) {
+            NONE if projection.prefixes.any() => self
+                .prefixed
+                .place(&projection.prefixes, &mut self.admission, Owner::Row, key)
+                .map(|place| projection.caps.len() + place),
+            NONE => None,
+            entry => Some(entry as usize),
+        };
+        if let Some(entry) = entry {
+            column = self.attributes.index(entry, projection.cap(entry)) as u32;
         }
         if self.projection.indexed.is_empty() {
             return (column, 0);
@@ -344,6 +395,7 @@ impl<'p, 'a> Scan<'p, 'a> {
             [part] => self.resource(part, parts)?,
             _ => self.new_resource(parts)?,
         };
+        self.admission.crowded |= self.crowded_resources[index];
         let rows = self.rows();
         self.fixed.resource.resize(rows, index as i32);
         Ok(())
@@ -360,6 +412,8 @@ impl<'p, 'a> Scan<'p, 'a> {
 
     fn new_resource(&mut self, parts: &[&'a [u8]]) -> Result<usize> {
         let row = self.resources;
+        let projection = self.projection;
+        let mut admission = self.prefixed.admission();
         for part in parts {
             let mut reader = Reader::new(part, 0);
             while let Some(found) = reader.next_tag()? {
@@ -369,14 +423,20 @@ impl<'p, 'a> Scan<'p, 'a> {
                     continue;
                 }
                 let pair = KeyValue::read(reader.bytes()?, 1)?;
-                let entry = self.projection.entry(pair.key);
-                if entry != NONE {
-                    let entry = entry as usize;
-                    let column = self.resource_attributes.of(entry, self.projection.caps[entry]);
-                    column.put(row, pair.value()?);
+                let entry = match projection.entry(pair.key) {
+                    NONE if projection.prefixes.any() => self
+                        .prefixed
+                        .place(&projection.prefixes, &mut admission, Owner::Resource, pair.key)
+                        .map(|place| projection.caps.len() + place),
+                    NONE => None,
+                    entry => Some(entry as usize),
+                };
+                if let Some(entry) = entry {
+                    self.resource_attributes.of(entry, projection.cap(entry)).put(row, pair.value()?);
                 }
             }
         }
+        self.crowded_resources.push(admission.crowded);
         self.resources += 1;
         Ok(row)
     }

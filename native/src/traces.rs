@@ -8,6 +8,7 @@ use crate::wire::{tag, Reader, Result, BYTES, FIXED64, VARINT};
 /// Read one request into the scan; after an error the scan is of no use.
 pub fn request<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8]) -> Result<()> {
     let mut left = Allowance::of(scan.projection);
+    scan.begin_request();
     let mut reader = Reader::new(data, 0);
     while let Some(found) = reader.next_tag()? {
         const RESOURCE_SPANS: u32 = tag(1, BYTES);
@@ -16,6 +17,7 @@ pub fn request<'a>(scan: &mut Scan<'_, 'a>, data: &'a [u8]) -> Result<()> {
             _ => reader.skip(found)?,
         }
     }
+    scan.end_request();
     Ok(())
 }
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 _Errors = list[str | None]
 _Values = list[str | bytes]
 _Parts = tuple[
-    tuple[int, list[int], _Errors, int],  # rows, offsets, errors, skipped records
+    tuple[int, list[int], _Errors, int, int],  # rows, offsets, errors, skipped records, crowded requests
     tuple[bytes, bytes, bytes],  # trace, span and parent ids
     bytes,  # columns of u64, f64, i32 and u8: see tocsin.decode.wire
     tuple[list[str], list[str]],  # names, trace states
@@ -26,6 +26,9 @@ class Scanner:
         event_attributes: Sequence[tuple[str, str]],
         event_cap: int,
         log_events: Sequence[str],
+        prefixes: Sequence[str] = ...,
+        barred: Sequence[str] = ...,
+        most_prefixed: int = ...,
         most_rows: int,
         most_cells: int,
     ) -> Scanner: ...

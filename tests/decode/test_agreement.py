@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from strategies import PROJECTION, export_logs, export_requests
+from strategies import PREFIX_PROJECTION, PROJECTION, export_logs, export_requests
 
 from tocsin.decode import reference, wire
 from tocsin.decode.json import traces_from_json
@@ -19,6 +19,7 @@ from tocsin.model.columns import Decoded, Projection
 PAYLOADS = Path(__file__).parent.parent / "payloads"
 RECORDED = sorted(path for path in PAYLOADS.iterdir() if path.suffix == ".pb" or ".traces.json" in path.name)
 NATIVE, PLAIN = wire.Decoder(PROJECTION), reference.Decoder(PROJECTION)
+BY_PREFIX = wire.Decoder(PREFIX_PROJECTION), reference.Decoder(PREFIX_PROJECTION)
 
 
 def signal_and_data(path: Path) -> tuple[str, bytes]:
@@ -48,6 +49,7 @@ def wide_projection() -> Projection:
 
 
 def both(signal: str, requests: list[bytes]) -> Decoded:
+    assert_same(*(getattr(decoder, signal)(requests) for decoder in BY_PREFIX))
     native, plain = (getattr(decoder, signal)(requests) for decoder in (NATIVE, PLAIN))
     assert_same(native, plain)
     assert isinstance(native, Decoded)
@@ -114,7 +116,7 @@ def test_the_fuzzer_finds_no_difference_in_ten_seconds(capsys: pytest.CaptureFix
 def test_the_fuzzer_would_find_a_difference() -> None:
     fuzzer = Fuzzer(seed=1)
     other = Projection(attributes=dict(PROJECTION.attributes) | {"short": 4})
-    fuzzer._decoders = (NATIVE, reference.Decoder(other))
+    fuzzer._decoders = [(NATIVE, reference.Decoder(other))]
     differs = False
     for _ in range(2000):
         try:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from tocsin.decode import schema
 from tocsin.decode.limits import MOST_CELLS, MOST_ROWS, NAME_CAP, TRACE_STATE_CAP, Footprint, refused
+from tocsin.decode.prefixed import Admission, Prefixed
 from tocsin.decode.schema import Parsed
 from tocsin.decode.tabulate import Attributes, Group, Row, Value, columns_of
 from tocsin.errors import DecodeError
@@ -22,7 +23,10 @@ __all__ = ["Decoder"]
 _ABSENT: Value = (ValueKind.ABSENT, float("nan"), None)
 _NAN = float("nan")
 _Item = TypeVar("_Item")
-_GroupsOf = Callable[[bytes], tuple[list[Group], int]]
+_Read = tuple[list[Group], int, bool]
+"""Groups, skipped records, and whether keys were left out."""
+_GroupsOf = Callable[[bytes], _Read]
+_NOTHING: _Read = ([], 0, False)
 _SPAN_KINDS = range(6)
 _STATUS_CODES = range(3)
 
@@ -39,6 +43,7 @@ class Decoder:
         for name, key in projection.event_attributes:
             self._event_attributes.setdefault(name.encode(), {})[key.encode()] = f"{name}/{key}"
         self._log_events = {name.encode() for name in projection.log_events}
+        self._prefixed = Prefixed(projection)
 
     def traces(self, requests: Sequence[bytes]) -> Decoded:
         """Decode serialized ExportTraceServiceRequest messages into one set of columns."""
@@ -50,56 +55,61 @@ class Decoder:
 
     def _decoded(self, signal: str, requests: Sequence[bytes], groups_of: _GroupsOf) -> Decoded:
         # Lists, so that a request which turns out to be malformed near its end leaves nothing.
-        found: list[tuple[list[Group], int]] = []
+        found: list[_Read] = []
         footprints: list[Footprint | None] = []
         reasons: list[str | None] = []
         together = Footprint()
         for request in requests:
             try:
-                groups, skipped = groups_of(request)
+                read = groups_of(request)
             except (ProtobufDecodeError, _TooManyError) as error:
                 reasons.append(str(error) or type(error).__name__)
                 footprints.append(None)
-                groups, skipped = [], 0
+                read = _NOTHING
             else:
                 reasons.append(None)
-                own = _footprint(groups)
+                own = _footprint(read[0])
                 footprints.append(own)
                 together += own
             if together.cells > MOST_CELLS:
                 found.clear()  # From here on only sizes are wanted; what there is room for is read again.
             else:
-                found.append((groups, skipped))
+                found.append(read)
         if together.cells > MOST_CELLS:
             no_room = refused(footprints, MOST_CELLS)
             reasons = [own or other for own, other in zip(reasons, no_room, strict=True)]
-            found = [groups_of(request) if not why else ([], 0) for request, why in zip(requests, reasons, strict=True)]
+            found = [
+                groups_of(request) if not why else _NOTHING for request, why in zip(requests, reasons, strict=True)
+            ]
         return self._joined(signal, found, reasons)
 
-    def _joined(self, signal: str, found: list[tuple[list[Group], int]], reasons: list[str | None]) -> Decoded:
+    def _joined(self, signal: str, found: list[_Read], reasons: list[str | None]) -> Decoded:
         offsets = [0]
-        for groups, _ in found:
+        for groups, _, _ in found:
             offsets.append(offsets[-1] + sum(len(own) for group in groups for _, own in group.scopes))
         columns = columns_of(
-            [group for groups, _ in found for group in groups], self._projection, sum(skipped for _, skipped in found)
+            [group for groups, _, _ in found for group in groups],
+            self._projection,
+            skipped=sum(skipped for _, skipped, _ in found),
+            crowded=sum(crowded for _, _, crowded in found),
         )
         errors = [DecodeError(f"OTLP {signal} request refused: {why}") if why else None for why in reasons]
         return Decoded(columns, offsets, errors)
 
-    def _spans_of(self, request: bytes) -> tuple[list[Group], int]:
-        left = _Allowance()
+    def _spans_of(self, request: bytes) -> _Read:
+        left, more = _Allowance(), self._prefixed.admission()
         message: Parsed = schema.TracesRequest.FromString(request)
         groups = []
         for entry in left.resources(message.resource_spans):
             scopes = []
             for scope_spans in left.scopes(entry.scope_spans):
-                rows = [self._span(span) for span in left.rows(scope_spans.spans)]
+                rows = [self._span(span, more) for span in left.rows(scope_spans.spans)]
                 scopes.append((_scope(scope_spans.scope), rows))
-            groups.append(self._group(entry.resource, scopes))
-        return groups, 0
+            groups.append(self._group(entry.resource, scopes, more))
+        return groups, 0, more.crowded
 
-    def _records_of(self, request: bytes) -> tuple[list[Group], int]:
-        left = _Allowance()
+    def _records_of(self, request: bytes) -> _Read:
+        left, more = _Allowance(), self._prefixed.admission()
         message: Parsed = schema.LogsRequest.FromString(request)
         groups = []
         skipped = 0
@@ -109,25 +119,28 @@ class Decoder:
                 named = [(record, _event_name(record)) for record in scope_logs.log_records]
                 wanted = [(record, name) for record, name in named if name in self._log_events]
                 skipped += len(named) - len(wanted)
-                rows = [self._record(record, name) for record, name in left.rows(wanted)]
+                rows = [self._record(record, name, more) for record, name in left.rows(wanted)]
                 scopes.append((_scope(scope_logs.scope), rows))
-            groups.append(self._group(entry.resource, scopes))
-        return groups, skipped
+            groups.append(self._group(entry.resource, scopes, more))
+        return groups, skipped, more.crowded
 
-    def _group(self, parts: Sequence[bytes], scopes: list[tuple[ScopeName, list[Row]]]) -> Group:
+    def _group(self, parts: Sequence[bytes], scopes: list[tuple[ScopeName, list[Row]]], more: Admission) -> Group:
         resource: Parsed = schema.Resource()
         for part in parts:
             resource.MergeFromString(part)
         attributes: Attributes = {}
+        own = self._prefixed.admission()
         for pair in resource.attributes:
-            if pair.key in self._caps:
-                key, cap = self._caps[pair.key]
+            projected = self._caps.get(pair.key) or own.entry(pair.key)
+            if projected is not None:
+                key, cap = projected
                 attributes[key] = _value(pair, cap)
+        more.crowded |= own.crowded
         # A resource in several parts is never taken for another.
         same_as = b"" if not parts else parts[0] if len(parts) == 1 else None
         return Group(same_as, attributes, scopes)
 
-    def _span(self, span: Parsed) -> Row:
+    def _span(self, span: Parsed, more: Admission) -> Row:
         row = Row(
             *_ids(span),
             start=span.start_time_unix_nano,
@@ -144,23 +157,23 @@ class Decoder:
                 row.parent_id = span.parent_span_id
             case _:
                 row.flaw |= Flaw.PARENT_ID
-        self._keep_attributes(row, span.attributes)
+        self._keep_attributes(row, span.attributes, more)
         if self._event_times or self._event_attributes:
             self._keep_events(row, span.events)
         return row
 
-    def _record(self, record: Parsed, name: bytes) -> Row:
+    def _record(self, record: Parsed, name: bytes, more: Admission) -> Row:
         row = Row(
             *_ids(record),
             end=record.time_unix_nano or record.observed_time_unix_nano,
             name=_text(name, NAME_CAP),
         )
-        self._keep_attributes(row, record.attributes)
+        self._keep_attributes(row, record.attributes, more)
         return row
 
-    def _keep_attributes(self, row: Row, pairs: Sequence[Parsed]) -> None:
+    def _keep_attributes(self, row: Row, pairs: Sequence[Parsed], more: Admission) -> None:
         for pair in pairs:
-            projected = self._caps.get(pair.key)
+            projected = self._caps.get(pair.key) or more.entry(pair.key)
             lists = [pattern for pattern in self._indexed if _is_element(pair.key, *pattern[1:])]
             if projected is None and not lists:
                 continue

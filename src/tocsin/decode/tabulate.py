@@ -58,7 +58,7 @@ class Group:
     scopes: list[tuple[ScopeName, list[Row]]]
 
 
-def columns_of(groups: Sequence[Group], projection: Projection, skipped: int) -> SpanColumns:
+def columns_of(groups: Sequence[Group], projection: Projection, *, skipped: int, crowded: int) -> SpanColumns:
     """Return the columns of all rows, in order."""
     resources: list[Attributes] = []
     known: dict[bytes, int] = {}
@@ -87,23 +87,33 @@ def columns_of(groups: Sequence[Group], projection: Projection, skipped: int) ->
         trace_state=_texts([row.trace_state for row in rows]),
         resource=_array([resource for resource, _ in places], np.int32),
         scope=_array([scope for _, scope in places], np.int32),
-        resources=_attributes(resources, _names(projection)),
+        resources=_attributes(resources, _names(projection, resources)),
         scopes=list(scopes),
         attributes=_all_attributes(rows, projection),
         indexed=_lists(rows, projection),
         event_time=_event_times(rows, projection),
         skipped=skipped,
+        crowded=crowded,
     )
 
 
-def _names(projection: Projection) -> list[str]:
-    return list(projection.attributes)
+def _names(projection: Projection, rows: Sequence[Attributes]) -> list[str]:
+    """Return the keys in the order of columns; the last may be there by their beginning."""
+    return [*projection.attributes, *_by_prefix(projection, rows)]
+
+
+def _by_prefix(projection: Projection, rows: Sequence[Attributes]) -> list[str]:
+    if not projection.prefixes:
+        return []
+    return sorted({name for row in rows for name in row} - projection.attributes.keys(), key=str.encode)
 
 
 def _all_attributes(rows: Sequence[Row], projection: Projection) -> dict[str, AttributeColumn]:
     of_events = [f"{event}/{key}" for event, key in projection.event_attributes]
-    plain = _attributes([row.attributes for row in rows], _names(projection))
-    return plain | _attributes([row.event_attributes for row in rows], of_events)
+    own = [row.attributes for row in rows]
+    plain = _attributes(own, list(projection.attributes))
+    events = _attributes([row.event_attributes for row in rows], of_events)
+    return plain | events | _attributes(own, _by_prefix(projection, own))
 
 
 def _attributes(rows: Sequence[Attributes], names: Sequence[str]) -> dict[str, AttributeColumn]:

@@ -58,6 +58,9 @@ class Decoder:
             event_attributes=list(projection.event_attributes),
             event_cap=DEFAULT_CAP,
             log_events=list(projection.log_events),
+            prefixes=list(projection.prefixes),
+            barred=list(projection.barred),
+            most_prefixed=projection.most_prefixed,
             most_rows=MOST_ROWS,
             most_cells=MOST_CELLS,
         )
@@ -72,7 +75,7 @@ class Decoder:
 
     def _decoded(self, signal: str, parts: "_native._Parts") -> Decoded:
         (
-            (rows, offsets, errors, skipped),
+            (rows, offsets, errors, skipped, crowded),
             ids,
             table,
             texts,
@@ -105,6 +108,7 @@ class Decoder:
             indexed={projection.indexed[index]: IndexedColumn(next(codes), next(numbers)) for index in lists},
             event_time={projection.event_times[index]: next(times) for index in events},
             skipped=skipped,
+            crowded=crowded,
         )
         refused = [DecodeError(f"OTLP {signal} request refused: {error}") if error else None for error in errors]
         return Decoded(decoded, offsets, refused)

@@ -75,6 +75,13 @@ class Projection:
     in `SpanColumns.attributes` under `f"{event}/{key}"`, with the default cap."""
     log_events: Sequence[str] = ()
     """Event names of the log records that are wanted; all other records are skipped and counted."""
+    prefixes: Sequence[str] = ()
+    """Beginnings of keys that are wanted too, with the default cap; only keys of at most 256 bytes of UTF-8."""
+    barred: Sequence[str] = ()
+    """Keys that are not wanted because they begin so: `key`, `beginning*` or `*end`."""
+    most_prefixed: int = 0
+    """Different keys that a request's rows may bring by their beginning, and each of its resources; those that come
+    later in it are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +172,14 @@ class SpanColumns:
     """Attributes of the distinct ResourceSpans entries; only keys that occur."""
     scopes: Sequence[ScopeName]
     attributes: Mapping[str, AttributeColumn]
-    """Attributes of the rows; only keys that occur."""
+    """Attributes of the rows; only keys that occur: those of the projection in its order, then others by name."""
     indexed: Mapping[tuple[str, str], IndexedColumn] = field(default_factory=dict)
     event_time: Mapping[str, NDArray[np.uint64]] = field(default_factory=dict)
     """[n] per event name the first time; 0 where the row has no such event. Only names that occur."""
     skipped: int = 0
     """Log records that no projection asked for."""
+    crowded: int = 0
+    """Requests in which keys were left out, being more than `Projection.most_prefixed`."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -1,4 +1,4 @@
-"""Attributes as they are recorded: a number whose text follows from it has no text, and is given one when it is read."""
+"""Attributes as they are recorded: a number whose text follows from it has none, and is given one when it is read."""
 
 from collections.abc import Callable
 from typing import Final

@@ -5,7 +5,7 @@ is left out where it follows from the number (`rendered`), so that `temperature:
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,7 @@ MOST_CHARACTERS: Final = 1024
 class Recording:
     """What is recorded beside what rules read."""
 
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
     """Short names."""
     names: frozenset[str] = frozenset()
     """Attributes' keys."""
