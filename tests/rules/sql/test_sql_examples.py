@@ -37,7 +37,7 @@ def call(*, failed: bool = False, milliseconds: int = 100) -> Callable[[int], Sp
 def fired_at(
     text: str, hours: Sequence[Sequence[Callable[[int], Span]]], bound: Condition, threshold: float
 ) -> list[int]:
-    """Return the hours at whose end an alert began to fire; each has its spans a minute apart, and one call is before them."""
+    """Return the hours at whose end an alert began to fire; one call is before them, each has its spans in turn."""
     compiled = compile_sql(text, HOUR, SqlConfig())
     rule = rule_of(
         metric=Metric.EXPRESSION,

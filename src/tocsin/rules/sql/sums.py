@@ -101,7 +101,9 @@ class Sums:
         term = self._term(call, test)
         self._check_kind(call, term)
         if call.kind in (Kind.COUNT, Kind.SKETCH_COUNT):
-            return self._filled(self._numbers(call, term, test))
+            numbers = self._numbers(call, term, test)
+            # Of no samples there is no sketch, and NULL has no size.
+            return self._filled(numbers) if call.kind is Kind.COUNT else numbers
         if call.kind in (Kind.SUM, Kind.AVG):
             return self._sum(call, term, test)
         if term.otherwise is not None:
