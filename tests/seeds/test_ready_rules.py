@@ -36,7 +36,7 @@ def test_cost_per_trace() -> None:
 
 
 def judged(at: float, score: float, **attributes: Value) -> Span:
-    return call(at, **{"app.llm.judge.score": score, **attributes})
+    return call(at, "c", **{"app.llm.judge.score": score, **attributes})
 
 
 @pytest.mark.parametrize(("score", "rules"), [(0.62, {"judge-drift"}), (0.78, set())])

@@ -136,7 +136,8 @@ def _refuse_beside(config: RuleConfig, key: str, advice: Mapping[str, str], mist
 
 def _tell_refusals(error: QueryError, key: str, text: str, mistakes: Mistakes) -> None:
     for refusal in error.refusals:
-        quoted = "" if refusal.clause in refusal.text or not refusal.clause else f"{refusal.clause}: "
+        named = refusal.clause in ("", "expression") or refusal.clause in refusal.text
+        quoted = "" if named else f"{refusal.clause}: "
         mistakes.tell((key,), f"{quoted}{refusal.text}", begin=min(refusal.begin, len(text)))
 
 
