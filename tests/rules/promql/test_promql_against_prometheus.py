@@ -1,24 +1,28 @@
-"""Expressions mean what they mean in Prometheus: its own engine and ours, over the same samples."""
+"""Expressions mean what they mean in Prometheus: its own engine, brute force and ours, over the same samples."""
 
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promql_peer import Prometheus, PrometheusSeries, prometheus
 from promql_strategies import GRID, MODELS, TENANTS, Written, expressions
+from samples import Span, batch_of, rule_of
 from vector_oracle import AmbiguousMatchError, VectorSample, evaluate
 
-from tocsin.rules.measures import Condition, Metric
+from tocsin.engine import Engine
+from tocsin.rules.measures import Aggregate, Condition, Metric, NoData
 from tocsin.rules.promql.matching import Labelling
 from tocsin.rules.promql.parting import parted
 from tocsin.rules.promql.reading import read
 from tocsin.rules.promql.trees import Trees
 from tocsin.rules.refusals import QueryError
-from tocsin.rules.vector import Vector, labels_of
+from tocsin.rules.vector import Expression, Language, Vector, labels_of, series_of
 
 SECOND = 10**9
 BEGIN = 1_790_000_000
@@ -135,6 +139,49 @@ def holds(condition: Condition, value: float, bound: float) -> bool:
     }[condition]
 
 
+def engine_elements(trees: Mapping[str, Vector], history: History, at: int) -> dict[str, Elements]:
+    """Return what the engine has for each tree, when all spans came in two requests and time went on to an instant."""
+    rules = {
+        text: rule_of(
+            name=f"rule-{number}",
+            metric=Metric.EXPRESSION,
+            condition=Condition.PRESENT,
+            no_data=NoData.OK,
+            window_ns=None,
+            group_by=labels_of(tree) or (),
+            expression=Expression(Language.PROMQL, text, tree),
+        )
+        for number, (text, tree) in enumerate(trees.items())
+    }
+    keep = rule_of(name="keep", metric=Metric.COUNT, threshold=10**9, window_ns=3600 * SECOND, group_by=GROUP_BY)
+    engine = Engine([*rules.values(), keep])
+    spans = [
+        Span(sample.time_ns, number, number, labels=sample.labels, numbers=_numbers(sample))
+        for number, sample in enumerate(sorted(history.spans, key=lambda sample: sample.time_ns), 1)
+        if sample.time_ns <= at * SECOND
+    ]
+    for part in (spans[: len(spans) // 2], spans[len(spans) // 2 :]):
+        if part:
+            engine.ingest(batch_of(part, ("model", "tenant", "region"), ("g", "h", "c")), part[-1].time)
+    engine.advance(at * SECOND)
+    found: dict[str, Elements] = {text: {} for text in trees}
+    texts = {rule.key: text for text, rule in rules.items()}
+    for each in engine.values():
+        if each.rule.key in texts:
+            names = [entry[0] for entry in each.rule.group_by]
+            found[texts[each.rule.key]][frozenset((name, each.group[name]) for name in names)] = each.value
+    return found
+
+
+def _numbers(sample: VectorSample) -> dict[str, float]:
+    return {key: value for (_, key), value in sample.values.items() if key is not None}
+
+
+def is_exact(tree: Vector) -> bool:
+    """Whether the engine's values are; percentiles are within 1 %, which may decide a comparison."""
+    return all(leaf.aggregate is not Aggregate.QUANTILE for leaf in series_of(tree))
+
+
 def agree(left: Elements | str, right: Elements | str) -> bool:
     if isinstance(left, str) or isinstance(right, str):
         return isinstance(left, str) and isinstance(right, str)
@@ -169,28 +216,38 @@ def engine() -> Iterator[Prometheus]:
         yield running
 
 
+INSTANTS = [BEGIN + GRID * step for step in (32, 45, STEPS, STEPS + 20)]
+LENIENT: dict[str, Any] = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": list(HealthCheck),
+}
+
+
+def lists_of_expressions() -> st.SearchStrategy[list[Written]]:
+    return st.lists(expressions, min_size=CASES_PER_HISTORY, max_size=CASES_PER_HISTORY)
+
+
+def trees_of(texts: Sequence[Written]) -> dict[str, Vector]:
+    """Return the trees of the texts that are not refused."""
+    trees = {}
+    for written in texts:
+        with suppress(QueryError):
+            trees[written.text] = tree_of(written.text)
+    return trees
+
+
 @pytest.mark.peer
 @pytest.mark.slow
 def test_expressions_mean_what_they_mean_in_prometheus(engine: Prometheus) -> None:
     compared = 0
 
-    @settings(
-        max_examples=HISTORIES,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-    )
-    @given(histories(), st.lists(expressions, min_size=CASES_PER_HISTORY, max_size=CASES_PER_HISTORY), st.data())
-    def check(history: History, texts: list[Written], data: st.DataObject) -> None:
+    @settings(max_examples=HISTORIES, **LENIENT)
+    @given(histories(), lists_of_expressions(), st.sampled_from(INSTANTS))
+    def check(history: History, texts: list[Written], at: int) -> None:
         nonlocal compared
-        trees = {}
-        for written in texts:
-            try:
-                trees[written.text] = tree_of(written.text)
-            except QueryError:
-                continue
-        at = data.draw(st.sampled_from([BEGIN + GRID * step for step in (32, 45, STEPS, STEPS + 20)]), "instant")
+        trees = trees_of(texts)
         answers = engine.ask(history.scraped, [(text, at * 1000) for text in trees])
         for (text, tree), theirs in zip(trees.items(), answers, strict=True):
             ours = elements_of(tree, history.spans, at)
@@ -202,3 +259,15 @@ def test_expressions_mean_what_they_mean_in_prometheus(engine: Prometheus) -> No
 
     check()
     assert compared >= 2000
+
+
+@pytest.mark.slow
+@settings(max_examples=12, **LENIENT)
+@given(histories(), lists_of_expressions(), st.sampled_from(INSTANTS))
+def test_the_engine_has_the_elements_of_brute_force(history: History, texts: list[Written], at: int) -> None:
+    trees = {text: tree for text, tree in trees_of(texts).items() if is_exact(tree)}
+    found = engine_elements(trees, history, at)
+    for text, tree in trees.items():
+        ours = elements_of(tree, history.spans, at)
+        if not isinstance(ours, str) and not agree(found[text], ours):
+            assert on_an_edge(tree, history.spans, at), f"{text}\nat {at}: {found[text]}, by brute force {ours}"
