@@ -15,6 +15,7 @@ from tocsin.api.config import ApiConfig
 from tocsin.cli.check import check
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.forward.config import ForwardConfig, ForwardTlsConfig, OtlpForwardConfig, QueueConfig, RetryConfig
+from tocsin.history.config import HistoryConfig
 from tocsin.journal.config import JournalConfig
 from tocsin.receivers.config import GrpcReceiverConfig, HttpReceiverConfig
 from tocsin.rules.compile import default_aggregate
@@ -31,6 +32,7 @@ from tocsin.storage.config import StorageConfig
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "rules.md").read_text()
+COMING_FROM = (ROOT / "docs" / "coming-from.md").read_text()
 EXAMPLE = ROOT / "config.example.yaml"
 CONTACTS = "contact_points: {oncall: {type: log}, eng-slack: {type: log}}\n"
 WRITTEN_OUT = {"empty": "", "none": None, "–": None}  # noqa: RUF001  # as the reference writes it
@@ -48,6 +50,7 @@ TABLES: dict[str, list[type[BaseModel]]] = {
     "api": [ApiConfig],
     "journal": [JournalConfig],
     "storage": [StorageConfig],
+    "history": [HistoryConfig],
     "forward": [ForwardConfig, OtlpForwardConfig, ForwardTlsConfig, QueueConfig, RetryConfig],
     "self_alerts": [SelfAlertsConfig],
     "trace": [TraceConfig],
@@ -148,6 +151,18 @@ def test_every_example_of_the_reference_loads(block: str, tmp_path: Path) -> Non
     assert loaded.rules or "receivers" in block or "rules: []" in block
 
 
+@pytest.mark.parametrize("block", re.findall(r"^```yaml\n(.*?)^```", COMING_FROM, re.MULTILINE | re.DOTALL))
+def test_every_rule_beside_one_of_another_product_loads(block: str) -> None:
+    assert rules_of(block)
+
+
+def test_every_product_has_a_table_and_a_rule_beside_it() -> None:
+    parts = re.split(r"^## ", COMING_FROM, flags=re.MULTILINE)[1:]
+    names = ["Prometheus", "Datadog", "Arthur", "Prela", "Netra", "LiteLLM", "Langfuse"]
+    assert [part.partition("\n")[0] for part in parts] == names
+    assert all("| there | here |" in part and "```yaml" in part and "Limits:" in part for part in parts)
+
+
 def test_a_rule_may_use_every_field() -> None:
     [rule] = rules_of(
         """
@@ -233,7 +248,7 @@ def test_the_example_needs_nothing_and_has_the_first_rules_that_people_want() ->
 def test_what_the_example_only_mentions_is_right_too(tmp_path: Path) -> None:
     text = EXAMPLE.read_text()
     text = re.sub(
-        r"^( *)# (trace_url|prices|  overrides|    my-model|rule_files|eng-slack|oncall|mail|ours)",
+        r"^( *)# (trace_url|timezone|prices|  overrides|    my-model|rule_files|eng-slack|oncall|mail|ours)",
         r"\1\2",
         text,
         flags=re.MULTILINE,
@@ -257,7 +272,7 @@ def test_check_prints_a_line_a_file_and_every_problem(tmp_path: Path) -> None:
 
     good = CliRunner().invoke(app, [str(EXAMPLE), str(bare)])
     assert good.output.splitlines() == [
-        f"{EXAMPLE}: ok, 6 rules, 1 contact point",
+        f"{EXAMPLE}: ok, 10 rules, 1 contact point",
         f"{bare}: ok, 1 rule (1 disabled)",
     ]
     assert good.exit_code == 0
