@@ -48,7 +48,7 @@ def paid(number: int, at: int, usd: float = 1.0, conversation: str = "a") -> Spa
 
 
 def spending(**more: object) -> Rule:
-    return rule_of(name="spending", **{"threshold": 5, "group_by": (("conversation",),), **more})  # type: ignore[arg-type]  # fields of Rule
+    return rule_of(name="spending", **{"threshold": 5, "group_by": (("conversation",),), **more})
 
 
 @settings(
