@@ -116,9 +116,7 @@ def measured(rule: Rule) -> Rule:
     """Return the rule of fields that a baseline or a forecast is about; any other rule as it is."""
     value = rule.expression.value if rule.expression is not None else None
     series = value.argument if isinstance(value, Projected) else value
-    if rule.expression is None or rule.expression.language in (Language.PROMQL, Language.SQL):
-        return rule
-    if not isinstance(series, Series):
+    if _is_query(rule) or not isinstance(series, Series):
         return rule
     return replace(
         rule,
@@ -132,6 +130,10 @@ def measured(rule: Rule) -> Rule:
         spans=series.spans,
         expression=None,
     )
+
+
+def _is_query(rule: Rule) -> bool:
+    return rule.expression is not None and rule.expression.language in (Language.PROMQL, Language.SQL)
 
 
 def expression_text(rule: Rule) -> str:
@@ -204,7 +206,7 @@ def _breach(event: AlertEvent) -> str:
     rule, limit = event.rule, _AGAINST[event.rule.condition].format(in_unit(event.threshold, event.rule))
     if rule.expression is not None and rule.expression.language is Language.FORECAST:
         return f"{subject_of(event)} {_foretold(event)}, {limit}{_evidence(event)}"
-    if rule.expression is not None and rule.expression.language is not Language.BASELINE:
+    if _is_query(rule):
         about = f"{subject_of(event)}: " if event.group else ""
         window = f" in {window_text(rule)}" if window_text(rule) else ""
         return f"{about}{expression_text(rule)} is {value_text(event)}{window}, {limit}{_evidence(event)}"
@@ -241,6 +243,9 @@ def _resolved(event: AlertEvent) -> str:
     if event.rule.condition is Condition.ABSENT:
         return f"resolved after {after}: there are {sample_noun(event.rule)} again ({subject_of(event)})"
     peak = f", peak {in_unit(event.peak, event.rule)}" if math.isfinite(event.peak) else ""
+    if _is_query(event.rule):
+        about = f" ({subject_of(event)})" if event.group else ""
+        return f"resolved after {after}{peak}: {expression_text(event.rule)} is no longer so{about}"
     return f"resolved after {after}{peak}: {subject_of(event)} is no longer {condition_text(event)}"
 
 
