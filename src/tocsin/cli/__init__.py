@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "serve": ("serve", "Run the service: spans in, alerts out."),
     "check": ("check", "Validate configuration and rule files; exit 1 on any error."),
     "backtest": ("backtest", "Replay recorded spans: what would these rules have done?"),
+    "test": ("ruletests", "Run unit tests of rules; exit 1 on any failure."),
     "demo": ("demo", "See it ring: a night's story, live in this terminal."),
     "notify-test": ("notify_test", "Send a test notification and show the receiver's answer."),
     "dead-letters": ("dead_letters", "List notifications that were given up; send them after all."),

@@ -161,15 +161,19 @@ class Loader:
         """
         return self._load(data, bare=False)
 
-    def check(self) -> Loaded:
+    def check(self, data: bytes | None = None, *, anybody: bool = False) -> Loaded:
         """Return the configuration, where one with nothing but `rules:` may name contact points of another.
+
+        Args:
+            data: in place of the file's content.
+            anybody: contact points need not be there, whatever else is.
 
         Raises:
             ConfigError: with every problem of every file.
         """
-        return self._load(None, bare=True)
+        return self._load(data, bare=True, anybody=anybody)
 
-    def _load(self, data: bytes | None, *, bare: bool) -> Loaded:
+    def _load(self, data: bytes | None, *, bare: bool, anybody: bool = False) -> Loaded:
         self.reading = Reading()
         outcome = _Outcome()
         parsed = self._parsed(self._path, outcome, data)
@@ -189,7 +193,7 @@ class Loader:
         self._add_rules(self._path, parsed, around, outcome)
         for path in self._rule_paths(document, top, outcome):
             self._add_rule_file(path, around, outcome)
-        contacts = None if bare and set(top) <= {"rules"} else top.get("contact_points") or {}
+        contacts = None if anybody or (bare and set(top) <= {"rules"}) else top.get("contact_points") or {}
         _check_together(outcome, contacts)
         if outcome.problems or configuration is None:
             raise _error(outcome.problems)
