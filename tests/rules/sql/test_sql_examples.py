@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from samples import MINUTE, Span, batch_of, rule_of
@@ -13,6 +14,7 @@ from tocsin.model.batch import SpanClass
 from tocsin.rules.measures import Aggregate, Condition, Metric, NoData
 from tocsin.rules.sql import SqlConfig, compile_sql
 from tocsin.rules.sql.templates import SQL_TEMPLATES
+from tocsin.rules.vector import series_of
 
 HOUR = 60 * MINUTE
 FIRST = 497_300 * HOUR
@@ -132,7 +134,7 @@ def test_names_are_what_the_configuration_says() -> None:
         dimensions={"model_version": "app.model.build"},
     )
     text = read("worst_slice").replace("{{your-model-uuid}}", "m")
-    leaf = compile_sql(text, HOUR, names).expression.value.argument  # type: ignore[union-attr]
+    (leaf,) = series_of(compile_sql(text, HOUR, names).expression.value)
     assert (leaf.metric, leaf.attribute) == (Metric.ATTRIBUTE, "app.quality.score")
     assert leaf.labels == (("app.model.build",),)
     assert [each.label for each in leaf.filters] == ["service", "environment"]
@@ -143,11 +145,12 @@ def test_names_are_what_the_configuration_says() -> None:
         ("bert", Metric.JUDGE_SCORE, None),
         ("cost", Metric.COST, None),
     ):
-        found = compile_sql(read("accuracy").replace("'accuracy'", f"'{name}'"), HOUR, names).expression.value
-        assert (found.metric, found.attribute, found.aggregate) == (metric, attribute, Aggregate.AVG)  # type: ignore[union-attr]
+        text = read("accuracy").replace("'accuracy'", f"'{name}'")
+        (found,) = series_of(compile_sql(text, HOUR, names).expression.value)
+        assert (found.metric, found.attribute, found.aggregate) == (metric, attribute, Aggregate.AVG)
 
 
 def test_a_configuration_of_names_is_checked() -> None:
-    for wrong in ({"metrics": {"a": "two words"}}, {"models": {"m": {"service": ("~(",)}}}, {"modells": {}}):
+    configurations: tuple[dict[str, Any], ...] = ({"metrics": {"a": "two words"}}, {"models": {"m": {"service": ("~(",)}}}, {"modells": {}}):
         with pytest.raises(ValueError, match=r"metrics|models|modells"):
             SqlConfig.model_validate(wrong)
