@@ -151,6 +151,11 @@ def test_names_are_what_the_configuration_says() -> None:
 
 
 def test_a_configuration_of_names_is_checked() -> None:
-    configurations: tuple[dict[str, Any], ...] = ({"metrics": {"a": "two words"}}, {"models": {"m": {"service": ("~(",)}}}, {"modells": {}}):
+    configurations: tuple[dict[str, Any], ...] = (
+        {"metrics": {"a": "two words"}},
+        {"models": {"m": {"service": ("~(",)}}},
+        {"modells": {}},
+    )
+    for wrong in configurations:
         with pytest.raises(ValueError, match=r"metrics|models|modells"):
             SqlConfig.model_validate(wrong)
