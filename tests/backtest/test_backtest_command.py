@@ -135,3 +135,15 @@ def test_a_period_that_ends_before_it_begins_is_refused() -> None:
         parse_period("1h", "2h", NOW)
     with pytest.raises(BacktestError, match="no time"):
         parse_period("soon", None, NOW)
+
+
+def test_an_expression_is_replayed_and_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n- {name: dropped, expr: 'avg_over_time(app_rag_relevance_score[15m]) < 0.55'}\n")
+    ended = tocsin("--config", path, "--input", sample_files()[1], "--json")
+    assert ended.returncode == 0, ended.stderr
+    [rule] = json.loads(ended.stdout)["rules"]
+    assert rule["breached"] == 1
+    assert rule["intervals"][0]["fired_at"].startswith("2026-03-10T16:2")
+    assert min(low for _, low, _, _ in rule["series"][0]["points"]) < 0.4
+    assert len(rule["series"][0]["points"]) > 300

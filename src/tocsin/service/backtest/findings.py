@@ -9,6 +9,7 @@ from tocsin.notify.sentence import default_summary
 from tocsin.rules.rule import Condition, Rule, Severity
 from tocsin.service.backtest.replay import Outcome
 from tocsin.service.backtest.report import Comparison, Difference, Interval, Line, RuleReport, Sending, time_of
+from tocsin.service.backtest.values import judges_samples
 
 __all__ = ["compared", "rule_report"]
 
@@ -119,7 +120,7 @@ def _worst(rule: Rule, peaks: Sequence[float]) -> float:
 def _breaches(events: Sequence[AlertEvent], unfinished: AlertEvent | None) -> int:
     """Return how often a rule was broken: an alert over a window once, one of single samples by each of them."""
     rule = events[0].rule
-    if rule.window_ns is not None or rule.calendar is not None:
+    if not judges_samples(rule):
         return 1
     told = sum(event.transition is Transition.FIRING and bool(event.notify) for event in events)
     ends = [event for event in events if event.transition is not Transition.FIRING or event.escalated_from is not None]

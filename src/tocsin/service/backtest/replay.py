@@ -7,6 +7,7 @@ that windows drain, `for` elapses and absence fires as they do live. At the end 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -20,7 +21,7 @@ from tocsin.model.batch import SpanBatch
 from tocsin.rules.rule import Condition, Rule
 from tocsin.service.backtest.period import Period
 from tocsin.service.backtest.series import Follower
-from tocsin.service.backtest.values import Reading, nearness, readings_of, samples_of
+from tocsin.service.backtest.values import Reading, judges_samples, nearness, readings_of, samples_of
 from tocsin.windows.groups import Key
 from tocsin.windows.sums import Samples
 
@@ -37,6 +38,8 @@ _MOST_LOOKS: Final = 2880
 _LOOKS_IN_SILENCE: Final = 64
 _MOST_FOLLOWED_RULES: Final = 200
 """Series are kept for; a thousand rules have no use for a thousand charts."""
+_MOST_EXPRESSION_GROUPS: Final = 10_000
+"""Of which a value is read at a time."""
 RuleKey = tuple[str, str]
 
 
@@ -82,7 +85,8 @@ class Replay:
         self._look_at = period.begin or 0
         self._events: dict[RuleKey, list[AlertEvent]] = defaultdict(list)
         self._followers = {rule.key: Follower(self._step) for rule in rules[:_MOST_FOLLOWED_RULES]}
-        if any(rule.window_ns is None and rule.calendar is None for rule in rules):
+        self._has_expressions = any(rule.expression is not None for rule in rules)
+        if any(judges_samples(rule) for rule in rules):
             self.engine.heard = self._hear
 
     def expect(self, total_ns: int) -> None:
@@ -170,8 +174,19 @@ class Replay:
         near = float(nearness(rule.condition, np.array([value]), np.array([limit]))[0])
         if rule.condition is Condition.ABSENT:
             value = float(event.evidence.samples)
-        if event.transition is not Transition.RESOLVED or rule.window_ns is not None or rule.calendar is not None:
+        if event.transition is not Transition.RESOLVED or not judges_samples(rule):
             follower.note(group, at, value, limit, near, kept=True)
+
+    def _look_at_expressions(self, at: int) -> None:
+        """Read the rules that are made of several windows; the engine computes their values and limits."""
+        if not self._has_expressions:
+            return
+        expressions = (each for each in self.engine.values(at) if each.rule.expression is not None)
+        for each in islice(expressions, _MOST_EXPRESSION_GROUPS):
+            follower = self._followers.get(each.rule.key)
+            if follower is not None:
+                near = nearness(each.rule.condition, np.array([each.value]), np.array([each.limit]))
+                follower.note(tuple(each.group.items()), at, each.value, each.limit, float(near[0]))
 
     def _after(self, at: int) -> int:
         return (at // self._step + 1) * self._step
@@ -185,6 +200,7 @@ class Replay:
                 follower = self._followers.get(reading.rule.key)
                 if follower is not None:
                     _follow(follower, reading, at)
+            self._look_at_expressions(at)
         self._look_at = self._after(max(at, self._look_at))
 
 

@@ -14,7 +14,7 @@ from tocsin.engine.watch import Watch
 from tocsin.rules.rule import Condition, Rule
 from tocsin.windows.sums import Samples
 
-__all__ = ["Reading", "nearness", "readings_of", "samples_of"]
+__all__ = ["Reading", "judges_samples", "nearness", "readings_of", "samples_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,11 @@ def samples_of(leaf: Leaf, samples: Samples, most: int) -> Iterator[tuple[Readin
         for index, rows, near in _nearest(watch, samples.slots, values, most):
             keys = [watch.groups.keys[slot] or () for slot in samples.slots[rows].tolist()]
             yield Reading(watch.rules[index], keys, values[rows], near, watch), samples.times[rows]
+
+
+def judges_samples(rule: Rule) -> bool:
+    """Whether a rule has no window of any kind, so that every sample is judged on its own."""
+    return rule.window_ns is None and rule.calendar is None and rule.expression is None
 
 
 def nearness(condition: Condition, values: NDArray[np.float64], limits: NDArray[np.float64]) -> NDArray[np.float64]:
