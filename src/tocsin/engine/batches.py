@@ -13,7 +13,10 @@ from tocsin.model.columns import TextColumn
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
 
-__all__ = ["Recent", "conformed", "parted", "state_of", "states_of", "thawed_batch", "thawed_batches"]
+__all__ = ["ALWAYS", "Recent", "conformed", "parted", "state_of", "states_of", "thawed_batch", "thawed_batches"]
+
+ALWAYS = ("model", "provider", "service", "response_id", "tool", "agent", "prompt_version")
+"""Labels that every batch has."""
 
 _INTEGERS = (
     "arrival", "start", "end", "latency", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens",

@@ -16,7 +16,7 @@ import numpy as np
 
 from tocsin.alerts.event import AlertEvent
 from tocsin.engine.ancestry import Ancestry, Keys, keys_of
-from tocsin.engine.batches import parted
+from tocsin.engine.batches import ALWAYS, conformed, parted
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.evidence import Ring
 from tocsin.engine.expiries import Expiries
@@ -89,6 +89,10 @@ class Engine:
         return make_plan(rules, self._limits.groups, self._limits.evidence, self._secret, old)
 
     def _set_leaves(self) -> None:
+        needs = needs_of(self._rules)
+        # What former rules inherited is followed on; requests may lack it by now.
+        self._labels = dict.fromkeys((*ALWAYS, *self._plan.inherited, *sorted(needs.labels)))
+        self._numbers = dict.fromkeys(sorted(needs.numbers))
         self._span_leaves = self._plan.of_scope(Scope.SPAN)
         self._trace_rules.follow(self._plan.of_scope(Scope.TRACE))
         self._ancestry.sums_wanted = bool(self._trace_rules.leaves)
@@ -140,6 +144,7 @@ class Engine:
         self._judge.wall = now
         if not len(batch):
             return []
+        batch = conformed(batch, self._labels, self._numbers)  # more is recorded than rules read
         self._elapse(self._time)  # what late spans made due comes first, whether the clock has ticked since or not
         batch, keys = self._deduplicated(self._clocked(batch, now))
         if len(batch) and int(batch.end[-1]) >= self._time:

@@ -7,9 +7,10 @@ from pathlib import Path
 from tocsin.journal.directory import SegmentFile, segments_in
 from tocsin.journal.record import Record
 from tocsin.journal.segment import records_of
+from tocsin.model.batch import SpanBatch
 from tocsin.telemetry import journal as events
 
-__all__ = ["read_segments"]
+__all__ = ["read_segments", "read_spans"]
 
 
 def read_segments(
@@ -41,6 +42,36 @@ def read_segments(
             events.segment_set_aside(segment=segment.path.name, reason=damage.reason)
             if damaged is not None:
                 damaged(segment)
+
+
+def read_spans(directory: Path, begin: int, end: int, told: Callable[[str], None] | None = None) -> Iterator[SpanBatch]:
+    """Yield the batches that may have spans of a time, in the order in which they came. Blocks.
+
+    A service may write the journal meanwhile, and remove segments of it: what is gone is left out.
+
+    Args:
+        directory: of the journal.
+        begin: event time, Unix nanoseconds.
+        end: the first one that is not wanted.
+        told: given a sentence for each segment that could not be read in full.
+
+    Raises:
+        OSError: the directory can't be read.
+    """
+    for segment in segments_in(directory):
+        damage = _Damage()
+        for _, record in records_of(segment.path, 0, damage.found, own=False, times=(begin, end)):
+            if record.batch is not None and len(record.batch):
+                yield record.batch
+        if told is not None and (damage.records or damage.reason is not None):
+            told(_sentence(segment, damage))
+
+
+def _sentence(segment: SegmentFile, damage: "_Damage") -> str:
+    if not segment.path.exists():
+        return f"{segment.path.name} was removed before it was read to its end: its retention was over"
+    reason = damage.reason or f"{damage.records} records"
+    return f"{segment.path} is damaged ({reason}); what can be read of it is used"
 
 
 def _wanted(segments: list[SegmentFile], after: int) -> list[SegmentFile]:

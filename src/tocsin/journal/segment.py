@@ -105,7 +105,12 @@ class Segment:
 
 
 def records_of(
-    path: Path, after: int, damaged: Callable[[int, str | None], None], *, own: bool
+    path: Path,
+    after: int,
+    damaged: Callable[[int, str | None], None],
+    *,
+    own: bool,
+    times: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Row, Record]]:
     """Yield the records of a segment past a position, in order; what is damaged is left out.
 
@@ -115,19 +120,20 @@ def records_of(
         damaged: told of a record that is left out: its position; or of the segment as a whole: the last position that
             could be read, and why not further. What can be read from its end backwards is yielded then.
         own: the directory is locked by this process, so that a log left behind may be taken in.
+        times: only records that may have spans of these event times, from and up to, Unix nanoseconds; None: all.
     """
     last = after
     try:
         with closing(_reading(path, own=own)) as database:
             try:
-                for row in map(Row._make, database.execute(_ascending(), (after,))):
+                for row in map(Row._make, database.execute(*_ascending(after, times))):
                     record = _record_of(row, last, damaged)
                     if record is not None:
                         last = row.position
                         yield row, record
             except sqlite3.DatabaseError as error:
                 damaged(last, str(error))
-                yield from _from_the_end(database, last, damaged)
+                yield from _from_the_end(database, last, damaged, times)
     except sqlite3.Error as error:
         damaged(last, str(error))
 
@@ -145,17 +151,22 @@ def last_position(path: Path) -> int:
         return found if isinstance(found, int) else 0
 
 
-def _ascending() -> str:
-    return f"SELECT {_COLUMNS} FROM record WHERE position > ? ORDER BY position"  # noqa: S608  # our own names
+def _ascending(after: int, times: tuple[int, int] | None, order: str = "") -> tuple[str, tuple[int, ...]]:
+    within, values = ("", ()) if times is None else ("AND last_end >= ? AND first_end < ?", times)
+    text = f"SELECT {_COLUMNS} FROM record WHERE position > ? {within} ORDER BY position {order}"  # noqa: S608  # ours
+    return text, (after, *values)
 
 
 def _from_the_end(
-    database: sqlite3.Connection, after: int, damaged: Callable[[int, str | None], None]
+    database: sqlite3.Connection,
+    after: int,
+    damaged: Callable[[int, str | None], None],
+    times: tuple[int, int] | None,
 ) -> Iterator[tuple[Row, Record]]:
     """Yield what lies behind a damage, as far as it can be reached from behind."""
     rows: list[Row] = []
     with suppress(sqlite3.Error):
-        rows.extend(map(Row._make, database.execute(f"{_ascending()} DESC", (after,))))
+        rows.extend(map(Row._make, database.execute(*_ascending(after, times, "DESC"))))
     last = after
     for row in reversed(rows):
         record = _record_of(row, last, damaged)

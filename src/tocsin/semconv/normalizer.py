@@ -18,6 +18,7 @@ from tocsin.semconv.config import AttributesConfig
 from tocsin.semconv.kinds import classified
 from tocsin.semconv.labels import Labels
 from tocsin.semconv.plan import TTFT, Occurrence, Plan
+from tocsin.semconv.recording import NOTHING, Recorder, Recording, cut
 from tocsin.semconv.reductions import some
 from tocsin.semconv.sampling import adjusted_counts
 from tocsin.semconv.scopes import Scopes
@@ -43,15 +44,30 @@ class Normalized:
     flawed: Mapping[str, int]
     """How many values were refused, their spans used without them: `tokens`, `cost`, `time_to_first_token`,
     `latency`, `number`, `document` (a structured text that can't be read)."""
+    left_out: int = 0
+    """Attributes that were not recorded because there are too many, and requests that had too many of them."""
 
 
 class Normalizer:
-    """Turns decoded spans and log records into batches for one set of rules; holds no state between calls."""
+    """Turns decoded spans and log records into batches for one set of rules.
 
-    def __init__(self, needs: Needs, attributes: AttributesConfig | None = None) -> None:
+    It holds no state between calls but which attributes came in by the beginning of their keys, where any do.
+    """
+
+    def __init__(
+        self, needs: Needs, attributes: AttributesConfig | None = None, recording: Recording = NOTHING
+    ) -> None:
+        """Make one.
+
+        Args:
+            needs: of the rules.
+            attributes: what stands behind short names; None: as built in.
+            recording: what is kept beside what rules need.
+        """
         table = (attributes or AttributesConfig()).table()
         self._table = table
-        self._plan = Plan(table, needs)
+        self._plan = Plan(table, needs, recording)
+        self._recorder = Recorder(recording)
         self._labels = Labels(table)
         self._scopes = Scopes(table.wrapping_scopes, table.late_usage_scopes)
 
@@ -77,7 +93,7 @@ class Normalizer:
         latency = self._latency(batch, usable, occurrence, flawed)
         known = {"model": model, "provider": provider}
         canonical = self._batch(batch, usable, arrival, latency, tokens, known, occurrence, flawed)
-        return _narrowed(canonical, usable, batch, flawed)
+        return _narrowed(canonical, usable, batch, flawed, self._record(canonical, batch, occurrence, flawed))
 
     def logs(self, columns: SpanColumns, arrival: NDArray[np.int64]) -> Normalized:
         """Return evaluation records as rows of class EVALUATION; columns as for spans.
@@ -94,7 +110,23 @@ class Normalizer:
         latency = np.zeros(batch.size, np.int64)
         canonical = self._batch(batch, usable, arrival, latency, tokens, {}, occurrence, flawed)
         self._scored(canonical, batch, occurrence, flawed)
-        return _narrowed(canonical, usable, batch, flawed)
+        return _narrowed(canonical, usable, batch, flawed, self._record(canonical, batch, occurrence, flawed))
+
+    def _record(self, canonical: SpanBatch, batch: Batch, occurrence: Occurrence, flawed: dict[str, int]) -> int:
+        """Add what is recorded and no rule reads, where any row has it; return how much was left out."""
+        labels, numbers = dict(canonical.labels), dict(canonical.numbers)
+        for name in self._plan.recorded_labels:
+            if any(occurrence.of_label(name)):
+                column = self._labels.column(batch, name, occurrence.of_label)
+                if some(column.code >= 0):
+                    labels[name] = cut(column)
+        for name in self._plan.recorded_numbers:
+            if name in occurrence.numbers:
+                numbers[name], infinite = first_finite(batch, occurrence.numbers[name])
+                flawed["number"] = flawed.get("number", 0) + infinite
+        left_out = self._recorder.add(batch.columns, labels, numbers)
+        canonical.labels, canonical.numbers = labels, numbers
+        return left_out + batch.columns.crowded
 
     def _batch(
         self,
@@ -202,9 +234,9 @@ def _model_masks(model: TextColumn) -> tuple[NDArray[np.bool_], NDArray[np.bool_
     return model.code >= 0, embeds[model.code]
 
 
-def _narrowed(canonical: SpanBatch, usable: Usable, batch: Batch, flawed: dict[str, int]) -> Normalized:
+def _narrowed(canonical: SpanBatch, usable: Usable, batch: Batch, flawed: dict[str, int], left_out: int) -> Normalized:
     flawed["document"] = batch.documents.broken
     counted = {kind: count for kind, count in flawed.items() if count}
     if usable.rows is None:
-        return Normalized(canonical, np.arange(batch.size, dtype=np.intp), {}, counted)
-    return Normalized(canonical.take(usable.rows), usable.rows, usable.rejected, counted)
+        return Normalized(canonical, np.arange(batch.size, dtype=np.intp), {}, counted, left_out)
+    return Normalized(canonical.take(usable.rows), usable.rows, usable.rejected, counted, left_out)

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from tocsin.model.batch import Needs
 from tocsin.model.columns import DEFAULT_CAP, Projection, SpanColumns
+from tocsin.semconv.bodies import BODIES, is_body
 from tocsin.semconv.columns import occurs
 from tocsin.semconv.labels import resource_aliases
+from tocsin.semconv.recording import NOTHING, Recording
 from tocsin.semconv.spellings import spellings_of
 from tocsin.semconv.table import SPAN_NAME, Alias, How, Table
 
@@ -44,23 +46,25 @@ class Occurrence:
 class Plan:
     """The table narrowed to what some rules need."""
 
-    def __init__(self, table: Table, needs: Needs) -> None:
+    def __init__(self, table: Table, needs: Needs, recording: Recording = NOTHING) -> None:
         self.labels = tuple(dict.fromkeys((*ALWAYS, *sorted(needs.labels - {"trace"}))))
         self.numbers = tuple(sorted(needs.numbers))
+        self.recorded_labels = tuple(sorted(recording.needs.labels - {*self.labels}))
+        self.recorded_numbers = tuple(sorted(recording.needs.numbers - needs.numbers))
         self._tokens = dict(table.tokens)
         self._labels = {
             name: table.labels[name].aliases if name in table.labels else _spelled(name)
-            for name in dict.fromkeys((*self.labels, "evaluation"))
+            for name in dict.fromkeys((*self.labels, *self.recorded_labels, "evaluation"))
         }
         self._numbers = {
             name: table.numbers.get(name) or _spelled(name)
-            for name in dict.fromkeys((*_ALWAYS_NUMBERS, *self.numbers, "judge_score"))
+            for name in dict.fromkeys((*_ALWAYS_NUMBERS, *self.numbers, *self.recorded_numbers, "judge_score"))
         }
         self._of_key: dict[str, list[tuple[str, str, int, Alias]]] = {}
         self._of_resource_key: dict[str, list[tuple[str, int, Alias]]] = {}
         self._special: list[tuple[str, str, int, Alias]] = []
         self._index()
-        self.projection = _projection(table, self._every_alias())
+        self.projection = _projection(table, self._every_alias(), recording)
 
     def occurrence(self, columns: SpanColumns) -> Occurrence:
         """Return the aliases that occur in a batch."""
@@ -110,8 +114,8 @@ def _rank(entry: tuple[str, str, int, Alias]) -> int:
     return entry[2]
 
 
-def _projection(table: Table, aliases: Iterable[Alias]) -> Projection:
-    """Return what has to be decoded for these aliases and for the classification."""
+def _projection(table: Table, aliases: Iterable[Alias], recording: Recording) -> Projection:
+    """Return what has to be decoded for these aliases, for the classification, and to be recorded."""
     caps: dict[str, int] = {}
     indexed: dict[tuple[str, str], None] = {}
     event_times: dict[str, None] = {}
@@ -139,10 +143,17 @@ def _projection(table: Table, aliases: Iterable[Alias]) -> Projection:
     for one in table.exclusive_input:
         for key in one.unless_any_of:
             want(key, _PRESENCE_CAP)
+    for key in sorted(recording.names):
+        want(key, DEFAULT_CAP)
+    for key in [key for key in caps if key.startswith(recording.prefixes) and not is_body(key)]:
+        want(key, DEFAULT_CAP)  # of some only a few bytes tell what a span is
     return Projection(
         attributes=caps,
         indexed=tuple(indexed),
         event_times=tuple(event_times),
         event_attributes=tuple(event_attributes),
         log_events=(EVALUATION_EVENT,),
+        prefixes=recording.prefixes,
+        barred=BODIES if recording.prefixes else (),
+        most_prefixed=recording.most if recording.prefixes else 0,
     )

@@ -4,7 +4,6 @@ Attributes become columns of the batch: texts as a label, numbers as a number, a
 is left out where it follows from the number (`rendered`), so that `temperature: 0.2` costs eight bytes and no text.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 from tocsin.model.batch import Needs
 from tocsin.model.columns import AttributeColumn, SpanColumns, TextColumn, ValueKind
 from tocsin.model.recorded import derivable
-from tocsin.semconv.texts import kept_where, mapped, text_of
+from tocsin.semconv.bodies import is_body
+from tocsin.semconv.reductions import some
+from tocsin.semconv.texts import kept_where, text_of
 
-__all__ = ["NOTHING", "Recorder", "Recording"]
+__all__ = ["NOTHING", "Recorder", "Recording", "cut"]
 
 MOST_CHARACTERS: Final = 1024
 """Of a value; strings were cut to as many bytes before they came here."""
@@ -46,39 +47,41 @@ class Recorder:
         self._recording = recording
         self._admitted: dict[str, None] = {}
 
-    def columns(
-        self, columns: SpanColumns, labels: Mapping[str, TextColumn], numbers: Mapping[str, NDArray[np.float64]]
-    ) -> tuple[dict[str, TextColumn], dict[str, NDArray[np.float64]], int]:
-        """Return more labels and numbers than those that rules read, and how many attributes were left out."""
-        texts: dict[str, TextColumn] = {}
-        floats: dict[str, NDArray[np.float64]] = {}
+    def add(self, columns: SpanColumns, labels: dict[str, TextColumn], numbers: dict[str, NDArray[np.float64]]) -> int:
+        """Add attributes to the labels and numbers that there are; return how many were left out."""
+        if not self._recording.names and not self._recording.prefixes:
+            return 0
         left_out = 0
-        if self._recording.names or self._recording.prefixes:
-            for key in dict.fromkeys((*columns.attributes, *columns.resources)):
-                if not self._wanted(key):
-                    left_out += self._is_one_too_many(key)
-                    continue
-                found = _whole(columns, key)
-                if key not in numbers:
-                    number = _number_of(found)
-                    if number is not None:
-                        floats[key] = number
-                if key not in labels:
-                    text = _text_of(found, key in floats)
-                    if text is not None:
-                        texts[key] = text
-        return texts, floats, left_out
+        for key in dict.fromkeys((*columns.attributes, *columns.resources)):
+            if not self._wanted(key):
+                left_out += key.startswith(self._recording.prefixes) and not is_body(key)
+                continue
+            found = _whole(columns, key)
+            number = _number_of(found)
+            if key not in labels:
+                text = _text_of(found, has_numbers=number is not None)
+                if text is not None:
+                    labels[key] = text
+            if number is not None:
+                numbers.setdefault(key, number)
+        return left_out
 
     def _wanted(self, key: str) -> bool:
         if key in self._recording.names or key in self._admitted:
             return True
-        if not key.startswith(self._recording.prefixes) or len(self._admitted) >= self._recording.most:
+        if not key.startswith(self._recording.prefixes) or is_body(key) or len(self._admitted) >= self._recording.most:
             return False
         self._admitted[key] = None
         return True
 
-    def _is_one_too_many(self, key: str) -> bool:
-        return key.startswith(self._recording.prefixes)
+
+def cut(column: TextColumn) -> TextColumn:
+    """Return a column with its values cut, and without those that no row has."""
+    used, code = np.unique(column.code, return_inverse=True)
+    skip = int(len(used) > 0 and used[0] < 0)
+    values: dict[str, int] = {}
+    codes = [values.setdefault(column.values[i][:MOST_CHARACTERS], len(values)) for i in used[skip:].tolist()]
+    return TextColumn(np.array([*[-1] * skip, *codes], np.int32)[code], list(values))
 
 
 def _whole(columns: SpanColumns, key: str) -> AttributeColumn:
@@ -108,16 +111,10 @@ def _number_of(column: AttributeColumn) -> NDArray[np.float64] | None:
     return np.where(counts, column.number, np.nan) if counts.any() else None
 
 
-def _text_of(column: AttributeColumn, has_numbers: bool) -> TextColumn | None:  # noqa: FBT001  # private
+def _text_of(column: AttributeColumn, *, has_numbers: bool) -> TextColumn | None:
     """Return the texts of an attribute without those that follow from its numbers; None where none is left."""
+    text = text_of(column)
     if has_numbers:
         whole = (column.kind == ValueKind.INT) & (np.abs(column.number) < 2.0**53)
-        follows = whole | ((column.kind == ValueKind.DOUBLE) & derivable(column.number))
-        if (follows | (column.kind == ValueKind.ABSENT)).all():
-            return None
-        text = kept_where(text_of(column), ~follows)
-    else:
-        text = text_of(column)
-    if not (text.code >= 0).any():
-        return None
-    return mapped(text, lambda value: value[:MOST_CHARACTERS])
+        text = kept_where(text, ~whole & ~((column.kind == ValueKind.DOUBLE) & derivable(column.number)))
+    return cut(text) if some(text.code >= 0) else None

@@ -36,6 +36,7 @@ from tocsin.rules.archive import dump_rules
 from tocsin.rules.needs import needs_of
 from tocsin.security.process import allow_many_connections, keep_memory_private
 from tocsin.semconv.normalizer import Normalizer
+from tocsin.semconv.recording import NOTHING
 from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.files import Watcher
 from tocsin.service.loading import Loaded
@@ -356,10 +357,12 @@ def ready_line(status: Status, seconds: float) -> str:
 
 
 def stages_of(loaded: Loaded, prices: PriceBook) -> Stages:
-    """Return the way from bytes to priced columns for these rules: only what they read is decoded."""
+    """Return the way from bytes to priced columns for these rules: only what they read or is recorded is decoded."""
     read = needs_of(loaded.rules)
     needs = Needs(read.labels | prices.needs.labels, read.numbers | prices.needs.numbers)
-    normalizer = Normalizer(needs, loaded.configuration.attributes)
+    # Without a journal nothing is recorded: then only what rules read is decoded.
+    recording = loaded.configuration.history.recording() if loaded.configuration.journal.enabled else NOTHING
+    normalizer = Normalizer(needs, loaded.configuration.attributes, recording)
     forward = loaded.configuration.forward.otlp
     return Stages(
         decode.decoder(normalizer.projection), normalizer, prices, add_cost=forward is not None and forward.add_cost

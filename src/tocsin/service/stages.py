@@ -20,6 +20,7 @@ from tocsin.model.columns import Decoded, SpanColumns, TextColumn
 from tocsin.receivers.intake import Receipt, Signal
 from tocsin.semconv.normalizer import Normalized
 from tocsin.telemetry import forward as forward_telemetry
+from tocsin.telemetry import history as history_telemetry
 
 __all__ = ["Answer", "Decodes", "Normalizes", "Offer", "Prepared", "Prices", "Stages", "internal"]
 
@@ -143,6 +144,8 @@ class Stages:
                 if self.add_cost and traces:
                     onward = _with_costs(offers, decoded, normalized)
             lost = _lost(normalized, decoded.offsets)
+            if normalized.left_out:
+                history_telemetry.attributes_left_out(number=normalized.left_out)
             for kind, number in normalized.flawed.items():
                 if number:
                     telemetry.values_refused(kind=kind, values=number)
