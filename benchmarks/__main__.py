@@ -43,6 +43,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "durability": durability.run,
     "state": _module("state"),
     "reload": reload.run,
+    "replay": _module("replay"),
 }
 
 
