@@ -71,6 +71,10 @@ def restarted(
 
 _LEFT_OUT = {
     ("Engine", "_moved_at"): "what `thaw` sets",
+    ("Formula", "leaf_ids"): "places in memory",
+    ("Panes", "counts_below"): "follows from when it was moved",
+    ("Expressions", "_readers"): "by places in memory",
+    ("Projection", "_of"): "found again when it is asked for",
     ("Ancestry", "_texts"): "which number a text has does not matter; the columns are compared by texts",
     ("Lineage", "texts"): "as above",
     ("Traces", "known_texts"): "as above",
@@ -86,7 +90,13 @@ _LEFT_OUT = {
     ("Ring", "_logs"): "compared where they belong",
     ("Secret", "_coefficients"): "follow from the value",
 }
-_IN_ANY_ORDER = {("Agenda", "_times"), ("Engine", "_schedule"), ("Judge", "_due")}
+_IN_ANY_ORDER = {
+    ("Agenda", "_times"),
+    ("Engine", "_schedule"),
+    ("Judge", "_due"),
+    ("Panes", "_queue"),
+    ("Expiries", "_schedule"),
+}
 """Heaps: which of several orders they are in does not matter."""
 
 

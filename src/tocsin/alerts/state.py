@@ -290,7 +290,7 @@ def _change(
     escalated_from: int | None = None,
 ) -> Change:
     level: Level = alert.rule.levels[alert.level]
-    tell = tell and bool(level.notify)
+    tell = tell and bool(level.notify) and not alert.rule.shadow
     change = _changed(alert, transition, at, value, level.notify if tell else (), escalated_from)
     if tell:
         alert.notified_at, alert.notified, alert.suppressed = at, True, 0

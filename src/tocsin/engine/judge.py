@@ -1,6 +1,5 @@
 """Judging: samples into a window, and the window's values against conditions."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
 from tocsin.windows.sums import IntegerSums, Samples
 
-__all__ = ["Fed", "Judge", "Occasion"]
+__all__ = ["Before", "Fed", "Judge", "Occasion"]
 
 
 class Occasion:
@@ -49,20 +48,25 @@ class Fed:
     rows: NDArray[np.intp]
     """[n] the samples' rows in the occasion's batch."""
     occasion: Occasion
-    before: Mapping[int, tuple[float, int]]
-    """Of an extreme or a last value what it was in the groups of the samples, and when."""
+    before: "Before | None"
+    """Of an extreme or a last value what it was."""
 
 
-def _before(window: Window, slots: NDArray[np.int32]) -> dict[int, tuple[float, int]]:
-    if not isinstance(window, Extremes | LastValues) or len(slots) < 2:  # of one nothing is to be followed
-        return {}
-    distinct = np.unique(slots)
-    if isinstance(window, Extremes):
-        return {
-            slot: (value, 0) for slot, value in zip(distinct.tolist(), window.extreme(distinct).tolist(), strict=True)
-        }
-    pasts = zip(window.last(distinct).tolist(), window.times(distinct).tolist(), strict=True)
-    return dict(zip(distinct.tolist(), pasts, strict=True))
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What an extreme or a last value was, before samples were added, in their groups."""
+
+    values: NDArray[np.float64]
+    """[n] by sample."""
+    times: NDArray[np.int64] | None
+    """[n] of last values when they were."""
+
+    @classmethod
+    def of(cls, window: Window, slots: NDArray[np.int32]) -> "Before | None":
+        """Return what there was in the groups of some samples; None where it need not be known."""
+        if isinstance(window, Extremes):
+            return cls(window.extreme(slots), None)
+        return cls(window.last(slots), window.times(slots)) if isinstance(window, LastValues) else None
 
 
 class Judge(Alarms):
@@ -103,8 +107,8 @@ class Judge(Alarms):
             rows, samples = rows[~late], samples.part(~late)
             if not len(samples):
                 return []
-        together = Together(leaf, window, leaf.watches, samples)
-        before = _before(window, samples.slots) if leaf.readers else {}
+        together = Together(leaf, window, leaf.watches, samples) if leaf.watches else None
+        before = Before.of(window, samples.slots) if leaf.readers else None
         window.add(samples)
         leaf.know(samples.slots)
         if leaf.is_logged:
@@ -116,7 +120,8 @@ class Judge(Alarms):
         events: list[AlertEvent] = []
         for watch in leaf.watches:
             watch.count(watch.samples, samples.slots)
-            events += self._judged(leaf, window, watch, samples, together, rows, occasion)
+            if together is not None:
+                events += self._judged(leaf, window, watch, samples, together, rows, occasion)
         return events
 
     def _judged(

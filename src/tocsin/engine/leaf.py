@@ -265,15 +265,26 @@ class Leaf:
                 watch.ungrouped[:-1] += ungrouped
         if not len(rows):
             return None
+        kind = (*chosen, self.measure, self.key.adjusted)
+        return view.remembered(kind, lambda: self._samples(view, measured, chosen, slots, rows)), rows
+
+    def _samples(
+        self,
+        view: View,
+        measured: Measured,
+        chosen: tuple[object, ...],
+        slots: NDArray[np.int32],
+        rows: NDArray[np.intp],
+    ) -> Samples:
+        """Return the samples at some rows; leaves that take the same share them."""
         weights = view.batch.adjusted_count if self.key.adjusted else None
         if len(rows) == len(view.batch):
-            samples = Samples(slots, view.batch.end, measured.values, measured.counts, measured.unpriced, weights)
-            return samples, rows
+            return Samples(slots, view.batch.end, measured.values, measured.counts, measured.unpriced, weights)
         counts = None if measured.counts is None else measured.counts[rows]
         unpriced = None if measured.unpriced is None else measured.unpriced[rows]
         times = view.remembered((*chosen, "times"), lambda: view.batch.end[rows])
         weights = None if weights is None else weights[rows]
-        return Samples(slots, times, measured.values[rows], counts, unpriced, weights), rows
+        return Samples(slots, times, measured.values[rows], counts, unpriced, weights)
 
     def _choose(self, view: View, measured: Measured) -> tuple[NDArray[np.int32], NDArray[np.intp], int]:
         """Return [k] the slots of the rows that are samples, [k] those rows, and how many more have no group."""

@@ -84,7 +84,8 @@ class Plan:
         """Return a section for each grouping, each leaf and each expression."""
         sections = {f"groups {number}": groups.freeze() for number, groups in enumerate(self.groups.values())}
         sections |= {f"leaf {number}": leaf.freeze() for number, leaf in enumerate(self.leaves.values())}
-        return sections | {f"expression {number}": each.freeze() for number, each in enumerate(self.expressions)}
+        sections |= {f"expression {number}": each.freeze() for number, each in enumerate(self.expressions)}
+        return sections | {"projections": self.spaces.freeze()}
 
     def thaw(self, sections: Section) -> None:
         """Take the sections of a plan of the same rules."""
@@ -94,7 +95,7 @@ class Plan:
             leaf.thaw(sections.part(f"leaf {number}"))
         for number, each in enumerate(self.expressions):
             each.thaw(sections.part(f"expression {number}"))
-        self.spaces.find_again()
+        self.spaces.thaw(sections.part("projections"))
 
 
 def make_plan(

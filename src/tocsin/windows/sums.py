@@ -6,7 +6,7 @@ by `tocsin.windows.exact`. Both give sums, means, counts and rates; the float ki
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class Samples:
     """[n] rows whose value is unknown: they are no samples of the sum, and make it a lower bound."""
     weights: NDArray[np.float64] | None = None
     """[n] how many spans a row stands for (head sampling)."""
+    reduced: Any = field(default=None, repr=False, compare=False)
+    """What the first window of floats made of all rows, for others of the same samples; nobody changes it."""
 
     def part(self, rows: slice | NDArray[Any]) -> "Samples":
         """Return some of the rows."""
@@ -263,10 +265,17 @@ class FloatSums(_Sums):
             for pane, rows in runs_of(samples.times // self.panes.width_ns):
                 whole = rows.stop - rows.start == len(samples)
                 # What is added is what will be subtracted, to the bit: a pane's own sum.
-                slots, columns = chunk = self._reduced(samples if whole else samples.part(rows))
+                slots, columns = chunk = self._whole(samples) if whole else self._reduced(samples.part(rows))
                 if pane < self.panes.counts_below:
                     self._apply(slots, *columns)
                 merge_tail(self.panes.append(pane, chunk), _merged_pairs)
+
+    @classmethod
+    def _whole(cls, samples: Samples) -> Wide:
+        found: Wide | None = samples.reduced
+        if found is None:
+            found = samples.reduced = cls._reduced(samples)
+        return found
 
     @staticmethod
     def _reduced(samples: Samples) -> Wide:

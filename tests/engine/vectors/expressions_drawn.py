@@ -1,7 +1,7 @@
 """Random expressions and samples, and the engine's values of them beside the brute-force ones."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,8 +36,24 @@ from tocsin.rules.vector import (
     labels_of,
 )
 
-__all__ = ["at_end_of", "expression_rule", "found_by", "histories_of", "samples_of", "series", "steps_of", "vectors"]
+__all__ = [
+    "LABEL_SETS",
+    "PLACE",
+    "TENANT",
+    "at_end_of",
+    "expression_rule",
+    "fed",
+    "found_by",
+    "histories_of",
+    "keeping",
+    "samples_of",
+    "series",
+    "steps_of",
+    "vectors",
+]
 
+Draw = Callable[..., Any]
+"""Draws from a strategy."""
 TENANT: Entry = ("tenant",)
 PLACE: Entry = ("environment",)
 LABEL_SETS: list[tuple[Entry, ...]] = [(), (TENANT,), (PLACE, TENANT), (TENANT, PLACE)]
@@ -136,7 +152,9 @@ def vectors(draw: st.DrawFn, labels: tuple[Entry, ...], depth: int, *, offsets: 
             return Logical(logical, inner(), inner(other), on)
         case 8 | 9:
             combining = draw(st.sampled_from(COMBINING))
-            parameter = Number(draw(st.sampled_from([0.5, 0.9, 0, 1, 2, -1]))) if combining is Combining.QUANTILE else None
+            parameter = (
+                Number(draw(st.sampled_from([0.5, 0.9, 0, 1, 2, -1]))) if combining is Combining.QUANTILE else None
+            )
             return Combine(combining, inner(draw(st.sampled_from(wider))), labels, parameter)
         case 10:
             by = draw(st.sampled_from([each for each in LABEL_SETS if set(each) <= set(labels)]))
@@ -171,9 +189,14 @@ def histories_of(draw: st.DrawFn, *, most: int = 25, seconds: int = 70) -> list[
         numbers = {"app.size": float(draw(st.integers(-5, 5)))} if draw(st.booleans()) else {}
         spans.append(
             Span(
-                EPOCH + second * SECOND + SECOND // 2, number + 1, number + 1, labels=labels, numbers=numbers,
-                failed=draw(st.booleans()), input_tokens=draw(st.integers(0, 4)),
-            )  # fmt: skip
+                EPOCH + second * SECOND + SECOND // 2,
+                number + 1,
+                number + 1,
+                labels=labels,
+                numbers=numbers,
+                failed=draw(st.booleans()),
+                input_tokens=draw(st.integers(0, 4)),
+            )
         )
     return spans
 
@@ -200,7 +223,7 @@ def at_end_of(second: int) -> int:
     return EPOCH + (second + 1) * SECOND - 1
 
 
-def steps_of(draw: st.DrawFn, spans: Sequence[Span], *, until: int) -> list[tuple[int, list[Span]]]:
+def steps_of(draw: Draw, spans: Sequence[Span], *, until: int) -> list[tuple[int, list[Span]]]:
     """Return a way to send spans: (second at whose end it is looked, the spans sent since)."""
     looks = sorted({*draw(st.lists(st.integers(0, until), max_size=6)), until})
     steps, begin = [], 0
@@ -221,7 +244,7 @@ def found_by(engine: Engine, rule: Rule) -> Mapping[tuple[str, ...], float]:
     }
 
 
-def keeping(rule: Rule) -> list[Rule]:
+def keeping() -> list[Rule]:
     """Return rules that keep every group known for an hour."""
     return [
         replace(
@@ -232,7 +255,7 @@ def keeping(rule: Rule) -> list[Rule]:
     ]
 
 
-def fed(engine: Engine, spans: Sequence[Span], draw: st.DrawFn) -> None:
+def fed(engine: Engine, spans: Sequence[Span], draw: Draw) -> None:
     """Give an engine spans in some requests."""
     begin = 0
     while begin < len(spans):

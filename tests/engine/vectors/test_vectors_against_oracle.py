@@ -48,7 +48,7 @@ def test_values_are_those_of_brute_force(
     value = data.draw(vectors(labels, depth))
     assert set(labels_of(value) or ()) == set(labels)
     rule = expression_rule(value)
-    engine = Engine([rule, *keeping(rule)])
+    engine = Engine([rule, *keeping()])
     for second, sent in steps_of(data.draw, spans, until=400):
         fed(engine, sent, data.draw)
         if not engine.time:
@@ -60,5 +60,3 @@ def test_values_are_those_of_brute_force(
         assert found.keys() == wanted.keys(), (second, found, wanted)
         for key, number in found.items():
             assert same(number, wanted[key]), (second, key, found, wanted)
-
-

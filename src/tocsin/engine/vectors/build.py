@@ -44,6 +44,9 @@ from tocsin.rules.vector import (
 
 __all__ = ["Builder", "places_of"]
 
+_OF_ONE = frozenset({Combining.SUM, Combining.AVG, Combining.MIN, Combining.MAX})
+"""Of one element they are that element."""
+
 
 def places_of(vector: Vector | None) -> Iterator[Place]:
     """Yield the labels of all vectors that nodes of a tree are over, in the order in which groupings have them."""
@@ -186,6 +189,8 @@ class Builder:
 
     def _combine(self, combine: Combine) -> Node:
         argument = self.node(combine.argument)
+        if combine.combining in _OF_ONE and place_of(combine.labels) == argument.space.place:
+            return argument  # each group has the one member that has its labels
         target: Space = self._spaces[place_of(combine.labels)]
         projection = self._spaces.projection(argument.space, target)
         parameter = None if combine.parameter is None else self.scalar(combine.parameter)

@@ -167,29 +167,22 @@ class Top(_Wide):
             return keeps
         values = column.values[rows]
         rank = -values if self._largest else values
-        rows, rank, group = self._in_order(rows, rank, place[rows], members)
+        order = np.lexsort((rank, np.isnan(rank), place[rows]))
+        rows, rank, group = rows[order], rank[order], place[rows][order]
         begins = np.append(0, np.flatnonzero(np.diff(group)) + 1)
         sizes = np.diff(np.append(begins, len(group)))
         within = np.arange(len(rows)) - np.repeat(begins, sizes)
-        keeps[rows[within < parameter]] = True
+        most = int(min(parameter, len(rows)))
+        keeps[rows[within < most]] = True
+        for begin, size in zip(begins[sizes > most].tolist(), sizes[sizes > most].tolist(), strict=True):
+            own, ranks = rows[begin : begin + size], rank[begin : begin + size]
+            tied = own[ranks == ranks[most - 1]]
+            if ranks[most] == ranks[most - 1]:
+                free = int(np.count_nonzero(keeps[tied]))
+                keeps[tied] = False
+                by_labels = sorted(zip(self.space.keys(members[tied]), tied.tolist(), strict=True))
+                keeps[[row for _, row in by_labels[:free]]] = True
         return keeps
-
-    def _in_order(
-        self, rows: NDArray[np.intp], rank: Floats, group: Place, members: Slots
-    ) -> tuple[NDArray[np.intp], Floats, Place]:
-        order = np.lexsort((rank, np.isnan(rank), group))
-        rows, rank, group = rows[order], rank[order], group[order]
-        ties = np.flatnonzero((rank[1:] == rank[:-1]) & (group[1:] == group[:-1]))
-        if not len(ties):
-            return rows, rank, group
-        tied = np.zeros(len(rows), np.bool_)
-        tied[ties] = tied[ties + 1] = True
-        # Runs of equal ones stay where they are; within them the labels decide.
-        at = np.flatnonzero(tied)
-        keys = self.space.keys(members[rows[at]])
-        by_labels = sorted(range(len(at)), key=lambda i: (group[at[i]], rank[at[i]], keys[i]))
-        rows[at] = rows[at][by_labels]
-        return rows, rank, group
 
 
 class AbsentNode(Node):

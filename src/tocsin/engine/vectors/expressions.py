@@ -36,6 +36,7 @@ _FREE: Final = 4096
 """Elements that an evaluation across groups may look at without resting."""
 _REST_NS: Final = 2_000
 """Event time that it rests for each further one: at about 50 ns an element a rule takes 2 to 3 % of a core."""
+_GRID_NS: Final = 50_000_000
 _NEVER: Final = -1
 """Stands for an expression that was not evaluated yet."""
 
@@ -127,18 +128,20 @@ class Expressions:
     def sampled(self, now: int) -> list[AlertEvent]:
         """Return what the samples change that windows were given since this was asked last."""
         fed, self._judge.fed = self._judge.fed, []
+        new = [each for each in self._planned if each.ready_at == _NEVER and each.interval_ns is None]
+        events = self._of_samples(fed, now) if fed else []
+        for each in new:  # what no sample touches may have an element as well
+            events += self._all(each, Moment(now), hits=False)
+        return events
+
+    def _of_samples(self, fed: Sequence[Fed], now: int) -> list[AlertEvent]:
         events: list[AlertEvent] = []
-        for each in self._planned:
-            if each.ready_at == _NEVER and each.interval_ns is None:
-                events += self._all(each, Moment(now), hits=False)
-        if not fed:
-            return events
         given: dict[int, list[Fed]] = {}
         for one in fed:
             if (counted := _counted(one)) is not None:
                 given.setdefault(id(one.leaf), []).append(counted)
         touched = Touched({leaf: np.concatenate([one.samples.slots for one in each]) for leaf, each in given.items()})
-        moment, round_ = Moment(now), _Round(given)
+        moment, round_ = Moment(now), _Round(given, now)
         for each in self._reading(given):
             own = round_.of((each.formula if each.running is None else each.running).leaf_ids)
             if each.interval_ns is None:
@@ -179,13 +182,13 @@ class Expressions:
             return []
         if touched is None or planned.is_pending:
             return self._all(planned, moment, hits=bool(fed))
+        followed = None if round_ is None or not formula.is_local else round_.followed(fed, self._judge.since)
+        if followed is not None:
+            planned.ready_at = int(moment.now)
+            return self._along(planned, followed)
         if formula.is_local:
+            planned.ready_at = int(moment.now)
             slots = touched.of_any(formula.leaf_ids)
-            steps = None if round_ is None else round_.steps(formula.leaf_ids)
-            if steps is not None and len(steps.slots):
-                return self._along(planned, steps, {id(one.leaf): one for one in fed}, moment) + self._judged(
-                    planned, formula, steps.alone, moment, fed
-                )
             return self._judged(planned, formula, slots, moment, fed)
         before = moment.cost
         found = _touched_by(formula, touched)
@@ -207,7 +210,9 @@ class Expressions:
     @staticmethod
     def _rest(planned: Planned, moment: Moment, before: int) -> None:
         over = 0 if planned.formula.is_local else max(0, moment.cost - before - _FREE)
-        planned.ready_at = int(moment.now) + over * _REST_NS
+        ready_at = int(moment.now) + over * _REST_NS
+        # At common instants: each one at which something is due splits what came together.
+        planned.ready_at = -(-ready_at // _GRID_NS) * _GRID_NS if over else ready_at
 
     def _judged(
         self,
@@ -225,9 +230,8 @@ class Expressions:
         if not len(slots):
             return []
         column = formula.value.evaluate(slots, moment)
-        looked_at = watch.active[slots]
-        limit = formula.limit(0, slots, moment)
-        holds = watch.compare(column.values, limit.values)
+        looked_at = watch.active[slots]  # also those whose element is gone
+        holds = watch.compare(column.values, formula.first_limit(slots, moment))
         if column.present is not None:
             holds &= column.present
         if watch.alerts_on_silence and column.present is not None:
@@ -250,25 +254,33 @@ class Expressions:
             )  # fmt: skip
         return events
 
-    def _along(self, planned: Planned, steps: Steps, fed: Mapping[int, Fed], moment: Moment) -> list[AlertEvent]:
-        """Judge groups of which several samples came, after each of them."""
-        formula, watch = planned.formula, planned.watch
+    def _along(self, planned: Planned, followed: Followed) -> list[AlertEvent]:
+        """Judge the groups of samples after each of them."""
+        formula, watch, steps = planned.formula, planned.watch, followed.steps
         watch.resize()
-        followed = Followed(steps, fed, int(moment.now), self._judge.since)
         column = formula.value.evaluate(steps.slots, followed)
+        wanted = watch.compare(column.values, formula.first_limit(steps.slots, followed))
+        if column.present is not None:
+            wanted &= column.present
+            if watch.alerts_on_silence:
+                wanted |= ~column.present
+        if watch.alerts:
+            wanted |= watch.active[steps.slots]
+        if not wanted.any():
+            return []
         counts = np.full(len(steps.slots), np.iinfo(np.int64).max)
         if formula.leading is not None:
             counts = followed.counts(formula.leading.leaf)
         levels = formula.levels(watch, steps.slots, column, counts, followed)
-        wanted = (levels[0] >= 0) | watch.active[steps.slots]
+        wanted = levels[0] >= 0
+        wanted |= watch.active[steps.slots]
         if watch.alerts_on_silence:
             wanted |= ~column.mask
-        occasion = next(iter(fed.values())).occasion
         events: list[AlertEvent] = []
         for slot in np.unique(steps.slots[wanted]).tolist():
-            own = np.flatnonzero(steps.slots == slot)
+            own = np.arange(*np.searchsorted(steps.slots, [slot, slot + 1]))
             last = int(steps.rows[own[-1]])
-            cause = Span(int(occasion.ends[last]), int(occasion.arrivals[last]))
+            cause = Span(int(followed.occasion.ends[last]), int(followed.occasion.arrivals[last]))
             at = levels[0][own], levels[1][own]
             events += self._moved(planned, slot, at, column.at(own), followed.now[own], cause, hits=True)
         return events
@@ -335,25 +347,27 @@ class Expressions:
 
 
 class _Round:
-    """What windows were given of some spans, and the steps that it makes for expressions over several of them."""
+    """What windows were given of some spans; expressions over the same rows share what is found of them."""
 
-    def __init__(self, given: Mapping[int, list[Fed]]) -> None:
+    def __init__(self, given: Mapping[int, list[Fed]], now: int) -> None:
         self._given = given
-        self._steps: dict[frozenset[int], Steps | None] = {}
+        self._single = {leaf: each[0] for leaf, each in given.items() if len(each) == 1}
+        self._now = now
+        self._followed: dict[frozenset[int], Followed | None] = {}
 
     def of(self, leaves: frozenset[int]) -> list[Fed]:
         """Return what some leaves (their ids) were given."""
-        return [one for leaf in sorted(leaves & self._given.keys()) for one in self._given[leaf]]
+        return [one for leaf in leaves if leaf in self._given for one in self._given[leaf]]
 
-    def steps(self, leaves: frozenset[int]) -> Steps | None:
-        """Return the steps for an expression over some leaves; None where there are none to follow."""
-        own = frozenset(leaves & self._given.keys())
-        if own not in self._steps:
-            fed = self.of(own)
-            follows = len(fed) == len(own) and len({id(one.occasion) for one in fed}) == 1
-            several = follows and any(len(one.samples) > 1 or len(fed) > 1 for one in fed)
-            self._steps[own] = Steps.of(fed) if several else None
-        return self._steps[own]
+    def followed(self, fed: Sequence[Fed], since: int) -> Followed | None:
+        """Return the steps of what leaves were given; None where they can't be followed together."""
+        # Leaves that take the same rows of a batch were given one and the same array of them.
+        key = frozenset(id(one.rows) for one in fed)
+        if key not in self._followed:
+            follows = len({id(one.occasion) for one in fed}) == 1 and all(id(one.leaf) in self._single for one in fed)
+            distinct = list({id(one.rows): one for one in fed}.values())
+            self._followed[key] = Followed(Steps.of(distinct), self._single, self._now, since) if follows else None
+        return self._followed[key]
 
 
 def _floor(time: int, length: int) -> int:
@@ -363,12 +377,12 @@ def _floor(time: int, length: int) -> int:
 def _counted(fed: Fed) -> Fed | None:
     """Return what a window counts already of what it was given: of one with an offset only what is old enough."""
     window = fed.leaf.window
-    rows = None if window is None else window.panes.counted(fed.samples.times)
-    if rows is None:
+    if window is None or not window.panes.waits:
         return fed
+    rows = window.panes.counted(fed.samples.times)
     if rows.stop == 0:
         return None
-    return Fed(fed.leaf, fed.samples.part(rows), fed.rows[rows], fed.occasion, fed.before)
+    return Fed(fed.leaf, fed.samples.part(rows), fed.rows[rows], fed.occasion, None)
 
 
 def _touched_by(formula: Formula, touched: Touched) -> Slots | None:

@@ -27,43 +27,50 @@ from tocsin.windows.sums import FloatSums, IntegerSums
 __all__ = ["Followed", "Steps"]
 
 Integers = NDArray[np.int64]
+_ROW_BITS = 32
+"""Of a key of a slot and a row."""
 _FOLLOWED = (Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE, Aggregate.AVG)
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The samples of groups that had several, by group and then in order of time."""
+    """Samples by group and then in order of time; a row of the batch that several windows took is one."""
 
     slots: Slots
-    """[n] their groups."""
+    """[n] their groups, rising."""
     rows: Integers
     """[n] their rows in the batch."""
-    alone: Slots
-    """The groups that had one sample, rising."""
+    several: NDArray[np.intp]
+    """Which of them are of groups that had several."""
 
     @classmethod
     def of(cls, fed: Sequence[Fed]) -> "Steps":
-        """Return the steps of what some leaves were given of one batch; a row that several took is one step."""
-        slots = np.concatenate([each.samples.slots for each in fed]).astype(np.int64)
-        rows = np.concatenate([each.rows for each in fed])
-        width = int(rows.max()) + 1
-        distinct = np.unique(slots * width + rows)
-        slots, rows = np.divmod(distinct, width)
-        begins = np.append(True, slots[1:] != slots[:-1])  # an element
-        sizes = np.diff(np.append(np.flatnonzero(begins), len(slots)))
-        many = np.repeat(sizes > 1, sizes)
-        return cls(slots[many], rows[many], slots[~many])
+        """Return the steps of what some leaves were given of one batch."""
+        slots, rows = fed[0].samples.slots, fed[0].rows
+        if len(fed) > 1:
+            slots = np.concatenate([each.samples.slots for each in fed])
+            rows = np.concatenate([each.rows for each in fed])
+        keys = slots.astype(np.int64) << _ROW_BITS | rows
+        keys = np.unique(keys) if len(fed) > 1 else np.sort(keys)
+        slots = keys >> _ROW_BITS
+        same = slots[1:] == slots[:-1]
+        several = np.zeros(len(slots), np.bool_)
+        several[1:] = same
+        several[:-1] |= same
+        return cls(slots, keys & ((1 << _ROW_BITS) - 1), several.nonzero()[0])
 
 
 class Followed(Moment):
-    """The instants of some steps; rows are not slots but steps."""
+    """The instants of some steps: what is asked of slots is answered for each step."""
 
-    def __init__(self, steps: Steps, fed: Mapping[int, Fed], now: int, since: int) -> None:
+    def __init__(self, steps: Steps, given: Mapping[int, Fed], now: int, since: int) -> None:
         super().__init__(now)
-        self._steps = steps
-        self._fed = fed
-        ends = next(iter(fed.values())).occasion.ends
-        self.now = np.maximum(ends[steps.rows], since)
+        self.steps = steps
+        self.occasion = next(iter(given.values())).occasion
+        self.now = np.maximum(self.occasion.ends[steps.rows], since)
+        self._given = given
+        self._several = Steps(steps.slots[steps.several], steps.rows[steps.several], steps.several)
+        self._later: dict[int, _Later] = {}
         self._known: dict[tuple[object, ...], Column] = {}
 
     def read(self, node: LeafNode, slots: Slots) -> Column:
@@ -71,49 +78,55 @@ class Followed(Moment):
         key = (id(node.leaf), node.measure)
         found = self._known.get(key)
         if found is None:
-            self.cost += len(slots)
             found = self._known[key] = self._column(node)
         return found
 
     def counts(self, leaf: Leaf) -> Integers:
         """Return [n] the number of samples after each step."""
-        fed, now = self._fed.get(id(leaf)), leaf.samples(self._steps.slots)
-        return now if fed is None else now - _Later(self._steps, fed).sum(np.ones(len(fed.rows), np.int64))
+        fed, now = self._given.get(id(leaf)), leaf.samples(self.steps.slots)
+        if fed is not None and len(self.steps.several):
+            now[self.steps.several] -= self._later_of(fed).sum(np.ones(len(fed.rows), np.int64))
+        return now
+
+    def _later_of(self, fed: Fed) -> "_Later":
+        found = self._later.get(id(fed.rows))
+        if found is None:
+            found = self._later[id(fed.rows)] = _Later(self._several, fed)
+        return found
 
     def _column(self, node: LeafNode) -> Column:
-        leaf, aggregate, slots = node.leaf, node.measure[0], self._steps.slots
-        fed, window = self._fed.get(id(leaf)), leaf.window
-        if fed is not None:
-            later = _Later(self._steps, fed)
-            match window:
-                case IntegerSums() | FloatSums() if aggregate in _FOLLOWED:
-                    return node.column(*_sums(leaf, window, aggregate, fed, later, slots))
-                case Extremes() | LastValues():
-                    return node.column(*_runs(leaf, window, fed, later, slots))
-                case _:
-                    pass
-        values = leaf.read(node.measure[0], node.measure[1], slots)
-        return node.column(values, leaf.samples(slots))
+        leaf, aggregate, slots = node.leaf, node.measure[0], self.steps.slots
+        values, counts = leaf.read(aggregate, node.measure[1], slots), leaf.samples(slots)
+        fed, window, several = self._given.get(id(leaf)), leaf.window, self.steps.several
+        if fed is not None and len(several):
+            past = None
+            if isinstance(window, IntegerSums | FloatSums) and aggregate in _FOLLOWED:
+                past = _sums(leaf, window, aggregate, fed, self._later_of(fed), self._several.slots)
+            elif isinstance(window, Extremes | LastValues):
+                past = _runs(leaf, window, fed, self._later_of(fed), self._several.slots)
+            if past is not None:
+                values[several], counts[several] = past
+        return node.column(values, counts)
 
 
 class _Later:
     """For each step, which samples of one leaf came after it."""
 
     def __init__(self, steps: Steps, fed: Fed) -> None:
-        width = int(max(fed.rows.max(), steps.rows.max(initial=0))) + 1
-        own = fed.samples.slots.astype(np.int64) * width + fed.rows
-        self.order = np.argsort(own, kind="stable")
-        self.own = own[self.order]
-        self.begin = np.searchsorted(self.own, steps.slots * width)
+        keys = fed.samples.slots.astype(np.int64) << _ROW_BITS | fed.rows
+        self.order = np.argsort(keys, kind="stable")
+        own, slots = keys[self.order], steps.slots << _ROW_BITS
+        self.begin = np.searchsorted(own, slots)
         """[n] where in the order the group's samples begin."""
-        self.at = np.searchsorted(self.own, steps.slots * width + steps.rows, side="right")
+        self.at = np.searchsorted(own, slots | steps.rows, side="right")
         """[n] how many in the order are not later than the step."""
-        self.end = np.searchsorted(self.own, (steps.slots + 1) * width)
+        self.end = np.searchsorted(own, slots + (1 << _ROW_BITS))
         """[n] where in the order the group's samples end."""
 
     def sum(self, column: NDArray[Any]) -> NDArray[Any]:
         """Return [n] the sum of a column of the leaf's samples over those that came later."""
-        running = np.append(np.zeros(1, column.dtype), np.cumsum(column[self.order]))
+        running = np.zeros(len(column) + 1, column.dtype)
+        np.cumsum(column[self.order], out=running[1:])
         return running[self.end] - running[self.at]
 
 
@@ -156,11 +169,13 @@ def _runs(leaf: Leaf, window: Extremes | LastValues, fed: Fed, later: _Later, sl
         begin, end = int(later.begin[steps[0]]), int(later.end[steps[0]])
         if begin == end:
             continue
-        before, before_at = fed.before.get(slot, (np.nan, 0))
+        first = int(later.order[begin])
+        before = np.nan if fed.before is None else float(fed.before.values[first])
         if isinstance(window, Extremes):
             run = window.followed(before, values[begin:end])
         else:
-            late = samples.times[later.order[begin:end]] < before_at
+            since = 0 if fed.before is None or fed.before.times is None else fed.before.times[first]
+            late = samples.times[later.order[begin:end]] < since
             run = np.where(late, before, values[begin:end])
         found[steps] = np.append(before, run)[later.at[steps] - begin]
     return found / leaf.scale, count

@@ -2,7 +2,7 @@
 
 All vectors with the same labels share one `Groups`, whatever they are computed from, so that elements with equal
 labels have one slot. A projection says for each slot of one grouping the slot that has its labels in a coarser one; it
-is found again from the keys, so that nothing of it is kept in a state.
+is found again from the keys, and of a state it needs only which label sets it knew.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.sections import Section, packed
+from tocsin.model.state import Frozen, State
 from tocsin.rules.vector import Entry
 from tocsin.windows.groups import Groups, grown
 
@@ -128,11 +130,16 @@ class Projection:
         taken[gone] = True
         self._of[taken[self._of]] = _UNKNOWN
 
-    def find_again(self) -> None:
-        """Look for all targets anew: the groups were read from a state."""
-        if not self.is_identity:
-            self._of[:] = _UNKNOWN
-            self._add(self.source.known(), create=False)
+    def freeze(self) -> NDArray[np.bool_]:
+        """Return [used] which slots of the source have a target; which one it is, their keys say."""
+        self._reserve()
+        return self._of[: self.source.groups.used] >= 0
+
+    def thaw(self, mapped: NDArray[np.bool_]) -> None:
+        """Find the targets of [used] slots again, now that the groups were read from a state."""
+        self._of = np.full(self.source.groups.capacity, _UNKNOWN, np.int64)
+        known = set(self.source.known().tolist())
+        self._add(np.array([slot for slot in np.flatnonzero(mapped).tolist() if slot in known], np.int64), create=False)
 
 
 class Spaces:
@@ -165,7 +172,15 @@ class Spaces:
         """Return the projections of a place's space onto others."""
         return self._spaces[place].outer
 
-    def find_again(self) -> None:
-        """Look for all projections anew: the groups were read from a state."""
-        for projection in self._projections.values():
-            projection.find_again()
+    def _kept(self) -> list[Projection]:
+        return [each for each in self._projections.values() if not each.is_identity]
+
+    def freeze(self) -> Frozen:
+        """Return which label sets projections know: which are looked at when others change hangs on it."""
+        mapped: list[State] = [packed(each.freeze()) for each in self._kept()]
+        return lambda: {str(number): each for number, each in enumerate(mapped)}
+
+    def thaw(self, section: Section) -> None:
+        """Take a state of the same rules; the groups have theirs already."""
+        for number, each in enumerate(self._kept()):
+            each.thaw(section.array(str(number), np.bool_, each.source.groups.used))

@@ -1,5 +1,7 @@
 """One rule with an expression: its nodes, and the alerts of its groups."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +55,7 @@ class Formula:
         local = all(node.is_local for node in nodes)
         self.is_local = local and all(node.space is value.space for node in nodes if isinstance(node, Node))
         """Whether what a group is compared with hangs on the windows' values for the same labels alone."""
+        self._line = float(rule.levels[0].threshold)
         self.moves = any(node.moves for node in nodes)
 
     def counts(self, slots: Slots) -> NDArray[np.int64]:
@@ -70,6 +73,13 @@ class Formula:
         if isinstance(limit, Scalar):
             return Column(np.broadcast_to(np.asarray(limit.value(moment), np.float64), (len(slots),)), None)
         return limit.evaluate(slots, moment)
+
+    def first_limit(self, slots: Slots, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
+        """Return what groups are compared with at the least severe level; anything where there is nothing."""
+        if self.limits is None:
+            return self._line
+        limit = self.limits[0]
+        return limit.value(moment) if isinstance(limit, Scalar) else limit.evaluate(slots, moment).values
 
     def opens(self, slots: Slots, moment: Moment) -> Mask | None:
         """Return [n] whether the gate has an element for groups; None: there is none, and all may be in breach."""
@@ -89,9 +99,11 @@ class Formula:
         self, watch: Watch, slots: Slots, column: Column, counts: NDArray[np.int64], moment: Moment
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return [n] the level whose limit is passed and [n] the one whose recovery threshold still is, or -1."""
-        enough = column.mask & (counts >= max(self.rule.min_samples, 1))
+        enough = column.mask
+        if self.rule.min_samples > 1:  # an element may be there without a sample: what is absent, what was filled in
+            enough = enough & (counts >= self.rule.min_samples)
         if (opens := self.opens(slots, moment)) is not None:
-            enough &= opens
+            enough = enough & opens
         reached = np.full(len(slots), -1, np.int64)
         held = reached.copy()
         for number, level in enumerate(self.rule.levels):
