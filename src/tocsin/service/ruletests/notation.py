@@ -57,6 +57,6 @@ def _values(part: str, count: int) -> list[float | None]:
     if _PLAIN.fullmatch(part):
         return [float(part)]
     raise ValueError(
-        f"{part[:40]!r} is no value of a series; write numbers, '_' for no sample, 'AxN' for A and N more, 'A+BxN' to go up "
-        "by B"
+        f"{part[:40]!r} is no value of a series; write numbers, '_' for no sample, 'AxN' for A and N more, "
+        "'A+BxN' to go up by B"
     )
