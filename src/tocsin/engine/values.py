@@ -8,7 +8,7 @@ import numpy as np
 from tocsin.engine.alarms import group_of
 from tocsin.engine.leaf import Leaf
 from tocsin.engine.plan import Plan
-from tocsin.engine.vectors.nodes import Moment
+from tocsin.engine.vectors.moments import Moment
 from tocsin.engine.vectors.planning import Planned
 from tocsin.engine.watch import Watch
 from tocsin.rules.rule import Condition, Rule

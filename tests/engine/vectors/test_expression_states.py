@@ -18,7 +18,7 @@ from tocsin.engine import Engine
 from tocsin.engine.config import LimitsConfig
 from tocsin.rules.measures import Condition, NoData
 from tocsin.rules.rule import Rule
-from tocsin.rules.vector import Combine, Number, Series, Vector, labels_of, series_of
+from tocsin.rules.vector import Combine, Logical, Number, Series, Vector, labels_of, series_of
 
 LENIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 SMALL = LimitsConfig(traces=100, evidence=1000, groups=3)
@@ -127,6 +127,9 @@ def is_followed(vector: Vector) -> bool:
 
 def _combines(vector: Any) -> Any:  # noqa: ANN401  # of any kind
     if isinstance(vector, Combine) or type(vector).__name__ in ("Absent",):
+        yield vector
+    on = vector.on if isinstance(vector, Logical) else getattr(getattr(vector, "matching", None), "on", None)
+    if on is not None and set(on) != set(labels_of(vector.left) or ()):
         yield vector
     for name in ("left", "right", "argument", "parameter"):
         inner = getattr(vector, name, None)

@@ -5,22 +5,8 @@ from collections.abc import Callable, Iterator
 from tocsin.engine.leaf import Leaf
 from tocsin.engine.vectors.combining import AbsentNode, Combined, ScalarOf, Top, VectorOf
 from tocsin.engine.vectors.joins import Included, IncludedProjections, ManyToOne, MetOn, OneToOne, Side
-from tocsin.engine.vectors.nodes import (
-    Applied,
-    Clock,
-    Constant,
-    Filled,
-    LeafNode,
-    Met,
-    Node,
-    Nulled,
-    Paced,
-    Paired,
-    Scalar,
-    ScalarFunction,
-    ScalarPair,
-    WithScalar,
-)
+from tocsin.engine.vectors.nodes import Applied, Filled, LeafNode, Met, Node, Nulled, Paced, Paired, WithScalar
+from tocsin.engine.vectors.scalars import Clock, Constant, Scalar, ScalarFunction, ScalarPair
 from tocsin.engine.vectors.spaces import Place, Space, Spaces, place_of
 from tocsin.rules.vector import (
     Absent,

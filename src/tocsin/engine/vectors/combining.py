@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.engine.vectors.nodes import LeafNode, Moment, Node, Scalar, Touched
+from tocsin.engine.vectors.moments import Moment, Touched
+from tocsin.engine.vectors.nodes import LeafNode, Node
 from tocsin.engine.vectors.numbers import NOTHING, Column, Floats
+from tocsin.engine.vectors.scalars import Scalar
 from tocsin.engine.vectors.spaces import Projection, Slots, Space
 from tocsin.rules.vector import Combining
 

@@ -10,7 +10,7 @@ that came together; how much it looked at decides how long it rests then, in eve
 its share and a replay rests as often.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -20,8 +20,9 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.engine.alarms import Span
 from tocsin.engine.judge import Fed, Judge
 from tocsin.engine.leaf import Leaf
-from tocsin.engine.vectors.following import Followed, Steps
-from tocsin.engine.vectors.nodes import Moment, Node, Touched, union
+from tocsin.engine.vectors.following import Followed, Round, counted
+from tocsin.engine.vectors.moments import Moment, Touched, union
+from tocsin.engine.vectors.nodes import Node
 from tocsin.engine.vectors.numbers import Column
 from tocsin.engine.vectors.planning import Planned
 from tocsin.engine.vectors.spaces import Slots
@@ -138,10 +139,10 @@ class Expressions:
         events: list[AlertEvent] = []
         given: dict[int, list[Fed]] = {}
         for one in fed:
-            if (counted := _counted(one)) is not None:
-                given.setdefault(id(one.leaf), []).append(counted)
+            if (enters := counted(one)) is not None:
+                given.setdefault(id(one.leaf), []).append(enters)
         touched = Touched({leaf: np.concatenate([one.samples.slots for one in each]) for leaf, each in given.items()})
-        moment, round_ = Moment(now), _Round(given, now)
+        moment, round_ = Moment(now), Round(given, now)
         for each in self._reading(given):
             own = round_.of((each.formula if each.running is None else each.running).leaf_ids)
             if each.interval_ns is None:
@@ -173,7 +174,7 @@ class Expressions:
         touched: Touched | None,
         moment: Moment,
         fed: Sequence[Fed],
-        round_: "_Round | None" = None,
+        round_: "Round | None" = None,
     ) -> list[AlertEvent]:
         """Evaluate what was touched (None: everything), at once or when it has rested."""
         formula = planned.formula
@@ -346,43 +347,8 @@ class Expressions:
             raise section.unfit("has buckets of a length that no rule has")
 
 
-class _Round:
-    """What windows were given of some spans; expressions over the same rows share what is found of them."""
-
-    def __init__(self, given: Mapping[int, list[Fed]], now: int) -> None:
-        self._given = given
-        self._single = {leaf: each[0] for leaf, each in given.items() if len(each) == 1}
-        self._now = now
-        self._followed: dict[frozenset[int], Followed | None] = {}
-
-    def of(self, leaves: frozenset[int]) -> list[Fed]:
-        """Return what some leaves (their ids) were given."""
-        return [one for leaf in leaves if leaf in self._given for one in self._given[leaf]]
-
-    def followed(self, fed: Sequence[Fed], since: int) -> Followed | None:
-        """Return the steps of what leaves were given; None where they can't be followed together."""
-        # Leaves that take the same rows of a batch were given one and the same array of them.
-        key = frozenset(id(one.rows) for one in fed)
-        if key not in self._followed:
-            follows = len({id(one.occasion) for one in fed}) == 1 and all(id(one.leaf) in self._single for one in fed)
-            distinct = list({id(one.rows): one for one in fed}.values())
-            self._followed[key] = Followed(Steps.of(distinct), self._single, self._now, since) if follows else None
-        return self._followed[key]
-
-
 def _floor(time: int, length: int) -> int:
     return time // length * length
-
-
-def _counted(fed: Fed) -> Fed | None:
-    """Return what a window counts already of what it was given: of one with an offset only what is old enough."""
-    window = fed.leaf.window
-    if window is None or not window.panes.waits:
-        return fed
-    rows = window.panes.counted(fed.samples.times)
-    if rows.stop == 0:
-        return None
-    return Fed(fed.leaf, fed.samples.part(rows), fed.rows[rows], fed.occasion, None)
 
 
 def _touched_by(formula: Formula, touched: Touched) -> Slots | None:

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from tocsin.engine.judge import Fed
 from tocsin.engine.leaf import Leaf
-from tocsin.engine.vectors.nodes import LeafNode, Moment
+from tocsin.engine.vectors.moments import Moment
+from tocsin.engine.vectors.nodes import LeafNode
 from tocsin.engine.vectors.numbers import Column, Floats
 from tocsin.engine.vectors.spaces import Slots
 from tocsin.rules.rule import Aggregate
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sums import FloatSums, IntegerSums
 
-__all__ = ["Followed", "Steps"]
+__all__ = ["Followed", "Round", "Steps", "counted"]
 
 Integers = NDArray[np.int64]
 _ROW_BITS = 32
@@ -179,3 +180,38 @@ def _runs(leaf: Leaf, window: Extremes | LastValues, fed: Fed, later: _Later, sl
             run = np.where(late, before, values[begin:end])
         found[steps] = np.append(before, run)[later.at[steps] - begin]
     return found / leaf.scale, count
+
+
+class Round:
+    """What windows were given of some spans; expressions over the same rows share what is found of them."""
+
+    def __init__(self, given: Mapping[int, list[Fed]], now: int) -> None:
+        self._given = given
+        self._single = {leaf: each[0] for leaf, each in given.items() if len(each) == 1}
+        self._now = now
+        self._followed: dict[frozenset[int], Followed | None] = {}
+
+    def of(self, leaves: frozenset[int]) -> list[Fed]:
+        """Return what some leaves (their ids) were given."""
+        return [one for leaf in leaves if leaf in self._given for one in self._given[leaf]]
+
+    def followed(self, fed: Sequence[Fed], since: int) -> Followed | None:
+        """Return the steps of what leaves were given; None where they can't be followed together."""
+        # Leaves that take the same rows of a batch were given one and the same array of them.
+        key = frozenset(id(one.rows) for one in fed)
+        if key not in self._followed:
+            follows = len({id(one.occasion) for one in fed}) == 1 and all(id(one.leaf) in self._single for one in fed)
+            distinct = list({id(one.rows): one for one in fed}.values())
+            self._followed[key] = Followed(Steps.of(distinct), self._single, self._now, since) if follows else None
+        return self._followed[key]
+
+
+def counted(fed: Fed) -> Fed | None:
+    """Return what a window counts already of what it was given: of one with an offset only what is old enough."""
+    window = fed.leaf.window
+    if window is None or not window.panes.waits:
+        return fed
+    rows = window.panes.counted(fed.samples.times)
+    if rows.stop == 0:
+        return None
+    return Fed(fed.leaf, fed.samples.part(rows), fed.rows[rows], fed.occasion, None)

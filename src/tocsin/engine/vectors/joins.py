@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.engine.vectors.nodes import LeafNode, Moment, Node, Touched, union
+from tocsin.engine.vectors.moments import Moment, Touched, union
+from tocsin.engine.vectors.nodes import LeafNode, Node
 from tocsin.engine.vectors.numbers import Column, both, combined, kept
 from tocsin.engine.vectors.spaces import Projection, Slots, Space
 from tocsin.rules.vector import LogicalOperator, Operator

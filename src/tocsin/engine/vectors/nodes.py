@@ -5,176 +5,28 @@ may have an element at all (`candidates`), and what the elements of some slots a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.engine.leaf import Leaf
-from tocsin.engine.vectors.numbers import Column, applied, arithmetic, both, combined, kept, with_scalar
+from tocsin.engine.vectors.moments import Moment, Touched, union
+from tocsin.engine.vectors.numbers import Column, applied, both, combined, kept, with_scalar
+from tocsin.engine.vectors.scalars import Scalar
 from tocsin.engine.vectors.spaces import Slots, Space
 from tocsin.rules.vector import Function, LogicalOperator, Operator, Series
 
 __all__ = [
     "Applied",
-    "Clock",
-    "Constant",
     "Filled",
     "LeafNode",
     "Met",
-    "Moment",
     "Node",
     "Nulled",
     "Paced",
     "Paired",
-    "Scalar",
-    "ScalarFunction",
-    "ScalarPair",
-    "Touched",
     "WithScalar",
-    "union",
 ]
-
-_SECOND = 1_000_000_000
-
-
-class Touched:
-    """Which slots of which windows have changed since an expression was looked at."""
-
-    def __init__(self, slots: Mapping[int, Slots]) -> None:
-        self._slots = slots
-        self._unions: dict[frozenset[int], Slots] = {}
-
-    def of(self, leaf: Leaf) -> Slots:
-        """Return the slots of a leaf, rising."""
-        return self.of_any(frozenset((id(leaf),)))
-
-    def of_any(self, leaves: frozenset[int]) -> Slots:
-        """Return the slots of some leaves (their ids), rising; one array for the same leaves."""
-        found = self._unions.get(leaves)
-        if found is None:
-            own = [self._slots[leaf] for leaf in leaves if leaf in self._slots]
-            found = np.unique(np.concatenate(own)) if own else np.zeros(0, np.int64)
-            self._unions[leaves] = found
-        return found
-
-    def __contains__(self, leaf: int) -> bool:
-        """Whether a leaf (its id) has changed."""
-        return leaf in self._slots
-
-
-def union(parts: Iterable[Slots | None]) -> Slots | None:
-    """Return slots that stand in any of some arrays, rising; None where one of them is, which means all."""
-    own: list[Slots] = []
-    for part in parts:
-        if part is None:
-            return None
-        if len(part):
-            own.append(part)
-    if not own:
-        return np.zeros(0, np.int64)
-    return own[0] if len(own) == 1 else np.unique(np.concatenate(own))
-
-
-class Moment:
-    """An instant of event time at which nodes are asked; what a window said is remembered for all who ask."""
-
-    def __init__(self, now: int) -> None:
-        self.now: Any = now
-        """Unix nanoseconds; [n] where each row has its own."""
-        self.cost = 0
-        """How many elements were looked at."""
-        self._read: dict[tuple[object, ...], tuple[Slots, Column]] = {}
-
-    def read(self, node: "LeafNode", slots: Slots) -> Column:
-        """Return the elements of a leaf."""
-        key = (id(node.leaf), node.measure, id(slots))
-        self.cost += len(slots)
-        found = self._read.get(key)
-        if found is None:
-            found = self._read[key] = slots, node.present(slots)
-        return found[1]
-
-
-class Scalar(ABC):
-    """A number without labels."""
-
-    @abstractmethod
-    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
-        """Return the number."""
-
-    def leaves(self) -> "list[LeafNode]":
-        """Return the leaves below."""
-        return []
-
-    is_local = True
-    """Whether no window is behind it."""
-    moves = False
-    """Whether it changes with time alone."""
-
-    def is_touched(self, touched: Touched) -> bool:
-        """Return whether it may have changed."""
-        return any(id(node.leaf) in touched for node in self.leaves())
-
-
-class Constant(Scalar):
-    """A number as it is written."""
-
-    def __init__(self, number: float) -> None:
-        self._number = float(number)
-
-    def value(self, moment: Moment) -> float:  # the same at each
-        """Return the number."""
-        return self._number
-
-
-class Clock(Scalar):
-    """Event time in Unix seconds."""
-
-    moves = True
-
-    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
-        """Return the time."""
-        return moment.now / _SECOND
-
-
-class ScalarPair(Scalar):
-    """Two scalars by an operator."""
-
-    def __init__(self, operator: Operator, left: Scalar, right: Scalar) -> None:
-        self._operator, self._left, self._right = operator, left, right
-        self.is_local = left.is_local and right.is_local
-        self.moves = left.moves or right.moves
-
-    def leaves(self) -> "list[LeafNode]":
-        """Return the leaves below."""
-        return [*self._left.leaves(), *self._right.leaves()]
-
-    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
-        """Return the number."""
-        return arithmetic(self._operator, self._left.value(moment), self._right.value(moment))
-
-
-class ScalarFunction(Scalar):
-    """A function of a scalar."""
-
-    def __init__(self, function: Function, scalars: list[Scalar]) -> None:
-        self._function = function
-        self._scalars = scalars
-        self.is_local = all(each.is_local for each in scalars)
-        self.moves = any(each.moves for each in scalars)
-
-    def leaves(self) -> "list[LeafNode]":
-        """Return the leaves below."""
-        return [leaf for each in self._scalars for leaf in each.leaves()]
-
-    def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
-        """Return the number; NaN where a vector would have no element."""
-        own, *parameters = (each.value(moment) for each in self._scalars)
-        column = applied(self._function, Column(np.atleast_1d(np.asarray(own, np.float64)), None), parameters)
-        found = np.where(column.mask, column.values, np.nan)
-        return found if np.ndim(own) else float(found[0])
 
 
 class Node(ABC):

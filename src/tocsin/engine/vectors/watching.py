@@ -9,8 +9,10 @@ from tocsin.alerts.event import Evidence
 from tocsin.alerts.state import Alert, Change
 from tocsin.engine.alarms import evidence_of
 from tocsin.engine.evidence import Ring
-from tocsin.engine.vectors.nodes import Moment, Node, Scalar
+from tocsin.engine.vectors.moments import Moment
+from tocsin.engine.vectors.nodes import Node
 from tocsin.engine.vectors.numbers import Column, Mask
+from tocsin.engine.vectors.scalars import Scalar
 from tocsin.engine.vectors.spaces import Projection, Slots
 from tocsin.engine.view import label_of
 from tocsin.engine.watch import Watch
