@@ -37,7 +37,7 @@ _FREE: Final = 4096
 """Elements that an evaluation across groups may look at without resting."""
 _REST_NS: Final = 2_000
 """Event time that it rests for each further one: at about 50 ns an element a rule takes 2 to 3 % of a core."""
-_GRID_NS: Final = 50_000_000
+_GRID_NS: Final = 100_000_000
 _NEVER: Final = -1
 """Stands for an expression that was not evaluated yet."""
 
