@@ -73,6 +73,22 @@ def test_moments_are_those_of_the_values(rows: list[tuple[int, float, float]], w
 
 
 @given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(-(2**27), 2**27).map(float)), min_size=1, max_size=40),
+    st.sampled_from([0.0, 0.5]),
+)
+def test_moments_of_whole_numbers_are_exact_whatever_else_is_among_them(
+    rows: list[tuple[int, float]], other: float
+) -> None:
+    rows = [*rows, (0, other)]
+    places, place = np.unique([row[0] for row in rows], return_inverse=True)
+    high, low = moments_of(place, np.bincount(place), np.array([value for _, value in rows]), None)
+    for row, slot in enumerate(places.tolist()):
+        own = [Fraction(value) for at, value in rows if at == slot]
+        found = [exact(high[row, power], low[row, power]) for power in range(3)]
+        assert found == [sum(value**power for value in own) for power in range(3)]
+
+
+@given(
     st.floats(1, 1e12),
     st.floats(1e-7, 1e3),
     st.lists(st.floats(-1, 1).filter(lambda part: part == 0 or abs(part) > 1e-3), min_size=2, max_size=30),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tocsin.engine.batches import Recent
+from tocsin.engine.growth import Growth
 from tocsin.engine.twins import Twins, has_usage, model_calls
 from tocsin.model.batch import ABSENT, CostSource, SpanBatch, SpanClass
 from tocsin.model.columns import TextColumn
@@ -104,7 +105,7 @@ class Ancestry:
         slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, times)
         if self._texts.is_crowded:
             self._texts.sweep(self._mark_texts)
-        codes = {label: self._texts.codes((text := batch.labels[label]).values)[text.code] for label in self.labels}
+        codes = {label: self._texts.numbers(label, batch.labels[label]) for label in self.labels}
         is_span = batch.span_class != SpanClass.EVALUATION
         every = bool(is_span.all())
         for label in self.labels:
@@ -123,7 +124,14 @@ class Ancestry:
         repeated |= self._twins.repeated(batch, repeated)
         return slots, repeated
 
-    def contribute(self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32], billed: NDArray[np.bool_]) -> None:
+    def contribute(
+        self,
+        batch: SpanBatch,
+        keys: Keys,
+        slots: NDArray[np.int32],
+        billed: NDArray[np.bool_],
+        growth: Growth | None = None,
+    ) -> None:
         """Add spans to the sums and extents of their traces; `billed` are those that stand for a paid call."""
         if not self.sums_wanted:
             self.traces.add_roots(slots, batch.start, batch.end, batch.failed, batch.parent_id == 0)
@@ -146,18 +154,18 @@ class Ancestry:
             "unpriced": (batch.cost_source[rows] == CostSource.UNPRICED) * paid,
             "genai": (batch.span_class[rows] != SpanClass.OTHER).astype(np.int64),
         }
-        self.traces.add(
-            slots[rows],
-            Contribution(
-                batch.start[rows],
-                batch.end[rows],
-                batch.parent_id[rows] == 0,
-                batch.failed[rows],
-                calls,
-                keys.parent[rows],
-                {name: sums[name] for name in SUMS},
-            ),
+        added = Contribution(
+            batch.start[rows],
+            batch.end[rows],
+            batch.parent_id[rows] == 0,
+            batch.failed[rows],
+            calls,
+            keys.parent[rows],
+            {name: sums[name] for name in SUMS},
         )
+        self.traces.add(slots[rows], added)
+        if growth is not None:
+            growth.note(rows, added)
 
     def inherit(
         self, batch: SpanBatch, keys: Keys, slots: NDArray[np.int32]

@@ -5,7 +5,9 @@ has fired and resolved, though nothing of it is left at the request's end. Follo
 cost too much, so bounds say first in which groups the condition may have held on the way.
 """
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,8 @@ __all__ = ["Together"]
 
 _SLACK = 1e-9
 """By how much, relatively, a bound is widened: a mean of equal floats may round to a little more than each."""
+_WHOLE = 2.0**53
+"""Below it every whole number is a double."""
 _RISING = (Condition.GT, Condition.GTE)
 _FALLING = (Condition.LT, Condition.LTE)
 _ADDED_UP = (Aggregate.SUM, Aggregate.RATE)
@@ -29,59 +33,115 @@ Floats = NDArray[np.float64]
 
 
 class Together:
-    """The groups of which several samples came together; to be made before the samples are added to the window."""
+    """Samples that came together, beside what their groups were before; to be made before the window has them."""
 
     def __init__(self, leaf: Leaf, window: Window, watches: Iterable[Watch], samples: Samples) -> None:
         self._leaf = leaf
         self._window = window
-        self.slots = np.zeros(0, np.int32)
-        """[k] the groups, rising."""
-        self._was: dict[int, Floats] = {}
-        receding = [watch for watch in watches if not _stays(watch, window, samples)] if len(samples) > 1 else []
-        followed = len(samples) > 1 and isinstance(window, Extremes | LastValues)
-        if not receding and not followed:
-            return
-        slots, count = np.unique(samples.slots, return_counts=True)
-        self.slots = slots[count > 1]
-        if not len(self.slots):
+        self._samples = samples
+        self._receding: set[int] = set()
+        self._calm: set[int] = set()
+        self._groups: _Groups | None = None
+        if len(samples) < 2:
             return
         if isinstance(window, Extremes):
-            self._past = window.extreme(self.slots)
+            self._past = window.extreme(samples.slots)
         elif isinstance(window, LastValues):
-            self._past, self._past_times = window.last(self.slots), window.times(self.slots)
-        if isinstance(window, IntegerSums | FloatSums):
-            self._totals = window.sum(self.slots), _priced(window, self.slots)
-        if isinstance(window, Sketches):
-            self._was = {id(watch): np.full(len(self.slots), np.nan) for watch in receding}
-        else:
-            self._was = {id(watch): leaf.values(watch, window, self.slots) for watch in receding}
+            self._past, self._past_times = window.last(samples.slots), window.times(samples.slots)
+        receding = [watch for watch in watches if not _stays(watch, window, samples)]
+        if receding and isinstance(window, IntegerSums | FloatSums):
+            self._past, self._past_count = window.sum(samples.slots), _priced(window, samples.slots)
+            self._past_stands_for = window.count(samples.slots)
+        for watch in receding:
+            bounds = self._rough_bounds(watch)
+            if bounds is not None and not watch.may_hold_any(*bounds):
+                self._calm.add(id(watch))
+            else:
+                self._receding.add(id(watch))
 
-    def doubtful(self, watch: Watch, samples: Samples) -> NDArray[np.int32]:
+    def is_calm(self, watch: Watch) -> bool:
+        """Return whether the condition can't hold in any of the groups, neither on the way nor at the end."""
+        return id(watch) in self._calm
+
+    def recedes(self, watch: Watch) -> bool:
+        """Return whether a condition may have held after one of the samples that does not after the last."""
+        return id(watch) in self._receding
+
+    def doubtful(self, watch: Watch) -> NDArray[np.int32]:
         """Return the groups whose condition may have held after one of the samples, though it need not hold now."""
-        was = self._was.get(id(watch))
-        if was is None:
-            return self.slots[:0]
-        low, high = self._bounds(watch, was, samples)
-        return self.slots[watch.may_hold(self.slots, low, high)]
+        if id(watch) not in self._receding:
+            return self._samples.slots[:0]
+        groups = self._groups = self._groups or _Groups(self._samples.slots)
+        if not len(groups.slots):
+            return groups.slots
+        low, high = self._bounds(watch, groups)
+        return groups.slots[watch.may_hold(groups.slots, low, high)]
 
-    def _bounds(self, watch: Watch, was: Floats, samples: Samples) -> tuple[Floats, Floats]:
+    def _rough_bounds(self, watch: Watch) -> tuple[float, float] | None:
+        """Return what no value of any group on the way was below, and above; None where it is not found cheaply."""
+        aggregate = watch.rules[0].aggregate
+        if isinstance(self._window, Sketches) or watch.condition not in (*_RISING, *_FALLING):
+            return None
+        if aggregate in (Aggregate.STDDEV, Aggregate.COUNT) or (
+            aggregate in _ADDED_UP and self._samples.weights is not None
+        ):
+            return None
+        values = self._samples.values
+        if aggregate in _ADDED_UP:
+            low = float(self._past.min()) + float(np.minimum(values, 0).sum(dtype=np.float64))
+            high = float(self._past.max()) + float(np.maximum(values, 0).sum(dtype=np.float64))
+            return self._widened(low, high, 1 if aggregate is Aggregate.SUM else self._window.panes.window_ns / 1e9)
+        if not isinstance(self._window, IntegerSums | FloatSums):
+            return self._widened(
+                float(np.fmin(np.fmin.reduce(self._past), np.fmin.reduce(values))),
+                float(np.fmax(np.fmax.reduce(self._past), np.fmax.reduce(values))),
+            )
+        return self._rough_bounds_of_mean(values)
+
+    def _rough_bounds_of_mean(self, values: NDArray[Any]) -> tuple[float, float] | None:
+        """Return bounds of means: each is between what the mean was and the samples."""
+        samples, count = self._samples, self._past_count
+        if samples.counts is not None and samples.counts.min() < 1:
+            return None  # usage of a call that is another row
+        if samples.unpriced is not None and values[samples.unpriced].any():
+            return None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            was = self._past / count  # NaN where there was nothing
+        low = float(np.fmin(np.fmin.reduce(was), np.fmin.reduce(values)))
+        high = float(np.fmax(np.fmax.reduce(was), np.fmax.reduce(values)))
+        if not isinstance(self._window, IntegerSums):
+            return self._widened(low, high)
+        # A quotient of whole numbers is rounded once, and rounding keeps their order.
+        size = float(np.abs(self._past).max()) + float(np.abs(values).sum(dtype=np.float64))
+        return (low / self._leaf.scale, high / self._leaf.scale) if size < _WHOLE else self._widened(low, high)
+
+    def _widened(self, low: float, high: float, by: float = 1) -> tuple[float, float] | None:
+        """Return bounds in the rule's unit with room for what rounding adds; None where there are none."""
+        low, high = low / self._leaf.scale / by, high / self._leaf.scale / by
+        slack = _SLACK * max(abs(low), abs(high))
+        return None if math.isnan(slack) or math.isinf(slack) else (low - slack, high + slack)
+
+    def _bounds(self, watch: Watch, groups: "_Groups") -> tuple[Floats, Floats]:
         """Return [k] what no value on the way was below, and [k] above; nothing known is as good as infinite."""
-        endless = np.full(len(self.slots), np.inf)
+        samples, scale = self._samples, self._leaf.scale
+        endless = np.full(len(groups.slots), np.inf)
         aggregate = watch.rules[0].aggregate
         if aggregate is Aggregate.STDDEV or watch.condition not in (*_RISING, *_FALLING):
             return -endless, endless
         if isinstance(self._window, Sketches):
-            return -endless, self._window.at_most(self.slots) / self._leaf.scale
-        place = np.minimum(np.searchsorted(self.slots, samples.slots), len(self.slots) - 1)
-        rows = np.flatnonzero(self.slots[place] == samples.slots)
-        place, values = place[rows], samples.values[rows] / self._leaf.scale
-        if aggregate is Aggregate.COUNT:
-            return np.zeros(len(self.slots)), endless
-        if aggregate in _ADDED_UP:
-            return self._bounds_of_sum(aggregate, was, place, self._weighed(values, samples, rows))
+            return -endless, self._window.at_most(groups.slots) / scale
+        place, rows = groups.rows_of(samples.slots)
         if isinstance(self._window, IntegerSums | FloatSums):
-            return self._bounds_of_mean(place, samples.part(rows))
-        low, high = was.copy(), was.copy()
+            if aggregate is Aggregate.COUNT:
+                return self._past_stands_for[groups.first] * (1 - _SLACK), endless
+            if aggregate in _ADDED_UP:
+                by = scale if aggregate is Aggregate.SUM else scale * self._window.panes.window_ns / 1e9
+                values = self._weighed(samples.values[rows] / by, samples, rows)
+                return self._bounds_of_sum(self._past[groups.first] / by, place, values)
+            return self._bounds_of_mean(groups, place, samples.part(rows))
+        values = samples.values[rows] / scale
+        low = self._past[groups.first] / scale
+        high = low.copy()
         np.fmin.at(low, place, values)
         np.fmax.at(high, place, values)
         return low - _SLACK * np.abs(low), high + _SLACK * np.abs(high)
@@ -90,24 +150,22 @@ class Together:
     def _weighed(values: Floats, samples: Samples, rows: NDArray[np.intp]) -> Floats:
         return values if samples.weights is None else values * samples.weights[rows]
 
-    def _bounds_of_sum(
-        self, aggregate: Aggregate, was: Floats, place: NDArray[np.intp], values: Floats
-    ) -> tuple[Floats, Floats]:
-        values = values / self._window.panes.window_ns * 1e9 if aggregate is Aggregate.RATE else values
+    @staticmethod
+    def _bounds_of_sum(was: Floats, place: NDArray[np.intp], values: Floats) -> tuple[Floats, Floats]:
         least, most = np.zeros(len(was)), np.zeros(len(was))
         np.add.at(least, place, np.minimum(values, 0))
         np.add.at(most, place, np.maximum(values, 0))
         slack = _SLACK * (np.abs(was) + most - least)
         return was + least - slack, was + most + slack
 
-    def _bounds_of_mean(self, place: NDArray[np.intp], samples: Samples) -> tuple[Floats, Floats]:
+    def _bounds_of_mean(self, groups: "_Groups", place: NDArray[np.intp], samples: Samples) -> tuple[Floats, Floats]:
         """Return [k] bounds from the means on the way, in plain doubles; `place` has the group of each sample."""
         order = np.argsort(place, kind="stable")
         place, weights = place[order], self._weights(samples)[order]
         values = samples.values[order] * weights if samples.weights is not None else samples.values[order]
-        begin = np.searchsorted(place, np.arange(len(self.slots)))
+        begin = np.searchsorted(place, np.arange(len(groups.slots)))
         total, count = (_running(column, begin, place) for column in (values.astype(np.float64), weights))
-        was_total, was_count = self._totals
+        was_total, was_count = self._past[groups.first], self._past_count[groups.first]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             count += was_count[place]
             mean = (total + was_total[place]) / count / self._leaf.scale
@@ -127,27 +185,42 @@ class Together:
         weights = np.ones(len(samples)) if samples.counts is None else samples.counts.astype(np.float64)
         return weights if samples.unpriced is None else weights * ~samples.unpriced
 
-    def course(
-        self, watch: Watch, slot: int, samples: Samples, own: NDArray[np.intp]
-    ) -> tuple[Floats, NDArray[np.int64]]:
+    def course(self, watch: Watch, slot: int, own: NDArray[np.intp]) -> tuple[Floats, NDArray[np.int64]]:
         """Return [n] the value and [n] the number of samples after each of a slot's samples, which are at `own` ([n]).
 
         It is what each would have led to alone.
         """
-        leaf, window, slots = self._leaf, self._window, np.array([slot])
+        leaf, window, samples, slots = self._leaf, self._window, self._samples, np.array([slot])
         if len(own) == 1:
             return leaf.values(watch, window, slots), window.samples(slots)
         every = np.arange(len(own))
         if isinstance(window, Extremes | LastValues):
             counts = window.samples(slots) - every[::-1]
-            place = int(np.searchsorted(self.slots, slot))
-            raw = samples.values[own].astype(np.float64)
+            past, raw = self._past[own[0]], samples.values[own].astype(np.float64)
             if isinstance(window, Extremes):
-                return window.followed(float(self._past[place]), raw) / leaf.scale, counts
-            late = samples.times[own] < self._past_times[place]
-            return np.where(late, self._past[place], raw) / leaf.scale, counts
-        past = window.after_each(slot, samples.part(own))
-        return leaf.values(watch, past, every), past.samples(every)
+                return window.followed(float(past), raw) / leaf.scale, counts
+            late = samples.times[own] < self._past_times[own[0]]
+            return np.where(late, past, raw) / leaf.scale, counts
+        after = window.after_each(slot, samples.part(own))
+        return leaf.values(watch, after, every), after.samples(every)
+
+
+class _Groups:
+    """The groups of which several of [n] samples are."""
+
+    def __init__(self, slots: NDArray[np.int32]) -> None:
+        own, first, count = np.unique(slots, return_index=True, return_counts=True)
+        several = count > 1
+        self.slots = own[several]
+        """[k] rising."""
+        self.first = first[several]
+        """[k] the first sample of each."""
+
+    def rows_of(self, slots: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return [m] the number of the group and [m] the row of each sample that is of one."""
+        place = np.minimum(np.searchsorted(self.slots, slots), len(self.slots) - 1)
+        rows = np.flatnonzero(self.slots[place] == slots)
+        return place[rows], rows
 
 
 def _priced(window: IntegerSums | FloatSums, slots: NDArray[np.int32]) -> Floats:

@@ -16,16 +16,17 @@ import numpy as np
 
 from tocsin.alerts.event import AlertEvent
 from tocsin.engine.ancestry import Ancestry, Keys, keys_of
-from tocsin.engine.batches import ALWAYS, conformed, parted
+from tocsin.engine.batches import ALWAYS, conformed
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.evidence import Ring
 from tocsin.engine.expiries import Expiries
+from tocsin.engine.growth import Growth
 from tocsin.engine.judge import Judge, Occasion
 from tocsin.engine.leaf import Leaf
 from tocsin.engine.parking import Parking
 from tocsin.engine.plan import Plan, make_plan
 from tocsin.engine.statistics import Counters, EngineStatistics, Usage
-from tocsin.engine.tracerules import TraceRules, in_turn
+from tocsin.engine.tracerules import TraceRules
 from tocsin.engine.values import GroupValue, values_of
 from tocsin.engine.vectors.expressions import Expressions
 from tocsin.engine.view import NUMBERS, View
@@ -348,19 +349,18 @@ class Engine:
         )
         billed = counted & paid
         self._usage.add(batch, billed)
-        if not self._trace_rules.follow_growth:
+        if not self._trace_rules.followed:
             self._ancestry.contribute(batch, keys, slots, billed)
         batch, missing = self._ancestry.inherit(batch, keys, slots)
         self._evaluate(View(batch, counted, missing))
         self._judge.since = self._time
         self._parking.retry(batch, slots)
         self._parking.park(batch, keys, slots, counted, missing)
-        if self._trace_rules.follow_growth:
+        if self._trace_rules.followed:
             self._judge.since = before
-            for rows in in_turn(slots):
-                part, part_keys = parted(batch, rows), keys.part(rows)
-                self._ancestry.contribute(part, part_keys, slots[rows], billed[rows])
-                self._emit(self._trace_rules.grown(slots[rows], part, times[rows]))
+            growth = Growth(self._ancestry.traces, slots, self._trace_rules.followed)
+            self._ancestry.contribute(batch, keys, slots, billed, growth)
+            self._emit(self._trace_rules.grown(growth, batch, times))
             self._emit(self._expressions.sampled(self._time))
             self._judge.since = self._time
             for leaf in self._trace_rules.leaves:

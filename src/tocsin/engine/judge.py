@@ -134,14 +134,16 @@ class Judge(Alarms):
         rows: NDArray[np.intp],
         occasion: Occasion,
     ) -> list[AlertEvent]:
+        if not watch.alerts and (together.is_calm(watch) or self._is_calm(leaf, window, watch, samples, together)):
+            return []  # mostly: no threshold is near
         slots = self._suspects(leaf, window, watch, samples.slots)
-        doubtful = together.doubtful(watch, samples)
+        doubtful = together.doubtful(watch)
         if len(doubtful):
             slots = np.union1d(slots, doubtful)
         events: list[AlertEvent] = []
         for slot in slots.tolist():
             own = watch.part_of(samples, slot)
-            values, counts = together.course(watch, slot, samples, own)
+            values, counts = together.course(watch, slot, own)
             if not watch.active[slot] and not watch.held(slot, values, counts):
                 continue
             # A late sample is judged when it arrives: event time never runs back.
@@ -153,12 +155,16 @@ class Judge(Alarms):
             self.settle(leaf, watch, slot)
         return events
 
+    @staticmethod
+    def _is_calm(leaf: Leaf, window: Window, watch: Watch, samples: Samples, together: Together) -> bool:
+        """Whether the highest value of all groups is below every threshold, and none was higher on the way."""
+        if watch.reach is None or (together.recedes(watch) and not isinstance(window, Sketches)):
+            return False
+        highest = leaf.highest(watch, window, samples.slots)
+        return highest is not None and not watch.compare(highest, watch.reach)
+
     def _suspects(self, leaf: Leaf, window: Window, watch: Watch, slots: NDArray[np.int32]) -> NDArray[Any]:
         """Return the distinct slots whose condition holds or whose alert is not at rest."""
-        if watch.reach is not None and not watch.alerts:
-            highest = leaf.highest(watch, window, slots)
-            if highest is not None and not watch.compare(highest, watch.reach):
-                return slots[:0]  # mostly: no threshold is near
         if isinstance(window, Sketches):
             slots = np.unique(slots)
             possible = watch.may_exceed(slots, window.at_most(slots) / leaf.scale)

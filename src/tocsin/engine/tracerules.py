@@ -3,7 +3,7 @@
 A trace is judged as it grows where the condition can only become truer, else when it is complete.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import worse
 from tocsin.engine.alarms import Span
+from tocsin.engine.growth import Course, Growth, Held, counted_rows
 from tocsin.engine.judge import Judge, Occasion
 from tocsin.engine.leaf import Leaf, Window
 from tocsin.engine.leafkeys import GROWING, NOT_INHERITED, LeafKey
@@ -26,7 +27,7 @@ from tocsin.windows.groups import Key
 from tocsin.windows.sums import Samples
 from tocsin.windows.traces import Traces
 
-__all__ = ["TraceRules", "in_turn"]
+__all__ = ["TraceRules"]
 
 
 _RULE_PARTS = 2
@@ -41,20 +42,22 @@ class TraceRules:
 
     def __init__(self, judge: Judge, traces: Traces) -> None:
         self.leaves: Sequence[Leaf] = ()
-        self._follow_growth = False
+        self.followed: frozenset[Metric] = frozenset()
+        """Metrics by which traces are judged as they grow; without one they are only once they are complete."""
         self._judge = judge
         self._traces = traces
         self._judged: dict[tuple[RuleKey, int], tuple[int, Key]] = {}
         """(rule, trace slot) -> level at which the trace was found in breach, and its group's key."""
-        self._counted: dict[LeafKey, dict[int, tuple[Key, int, int]]] = {}
+        self._counted: dict[LeafKey, dict[int, Held]] = {}
         """Per growing leaf: trace slot -> its group's key, what was counted of it, and when last."""
 
     def follow(self, leaves: Sequence[Leaf]) -> None:
         """Judge by these from now on; what was counted for others is forgotten with their windows."""
         self.leaves = leaves
-        self._follow_growth = any(
-            leaf.key.growing or (leaf.window is None and any(map(_can_only_become_truer, leaf.watches)))
+        self.followed = frozenset(
+            leaf.key.metric
             for leaf in leaves
+            if leaf.key.growing or (leaf.window is None and any(map(_can_only_become_truer, leaf.watches)))
         )
         growing = {leaf.key for leaf in leaves if leaf.key.growing}
         self._counted = {key: known for key, known in self._counted.items() if key in growing}
@@ -111,114 +114,152 @@ class TraceRules:
             for key, known in self._counted.items()
         }
 
-    @property
-    def follow_growth(self) -> bool:
-        """Whether traces are judged as they grow; else only once they are complete."""
-        return self._follow_growth
-
-    def grown(self, slots: NDArray[np.int32], batch: SpanBatch, times: NDArray[np.int64]) -> list[AlertEvent]:
-        """Judge traces to each of which one span was added.
+    def grown(self, growth: Growth, batch: SpanBatch, times: NDArray[np.int64]) -> list[AlertEvent]:
+        """Judge traces to which spans were added, as they were after each of them.
 
         Args:
-            slots: [n] the traces, all different.
+            growth: of the traces of [n] spans.
             batch: [n] the spans.
             times: [n] event times at which they came, never falling.
         """
         events: list[AlertEvent] = []
-        judged = self._traces.column("open")[slots] & (self._traces.column("genai")[slots] > 0)
-        rows = np.flatnonzero(judged)
-        slots, ends, arrivals, times = slots[rows], batch.end[rows], batch.arrival[rows], times[rows]
+        rows = (self._traces.column("open")[growth.slots] & (growth.sum("genai") > 0)).nonzero()[0]
+        slots, times, last = growth.slots[rows], times[rows], (batch.end[rows], batch.arrival[rows])
         for leaf in self.leaves if len(rows) else ():
             if leaf.key.growing:
-                events += self._count_growth(leaf, slots, times, (ends, arrivals), final=False)
+                sums = growth.sum(GROWING[leaf.key.metric])[rows]
+                events += self._count_growth(leaf, slots, sums, times, last, final=False)
             for watch in leaf.watches if leaf.window is None else ():
                 if _can_only_become_truer(watch):
-                    events += self._judge_growing(leaf, watch, slots, times, (ends, arrivals))
+                    values = self._after_each(leaf, growth)[rows]
+                    events += self._judge_growing(leaf, watch, slots, values, times, last)
         return events
 
     def _count_growth(
         self,
         leaf: Leaf,
         slots: NDArray[np.int32],
+        values: NDArray[np.int64],
         times: NDArray[np.int64],
         last: tuple[NDArray[np.int64], NDArray[np.int64]],
         *,
         final: bool,
     ) -> list[AlertEvent]:
-        """Count what traces grew by since they were counted; `last` is end and arrival of each one's newest span."""
-        values = self._traces.column(GROWING[leaf.key.metric])[slots]
+        """Count what traces grew by since they were counted.
+
+        Args:
+            leaf: the window.
+            slots: [n] the traces, in order of time.
+            values: [n] what each had added up to.
+            times: [n] event times.
+            last: [n] ends and [n] arrivals of each one's newest span.
+            final: whether the traces are complete.
+        """
         known = self._counted.setdefault(leaf.key, {})
-        rows, groups, growth, since = [], [], [], []
-        for row, (slot, value) in enumerate(zip(slots.tolist(), values.tolist(), strict=True)):
-            held, before, at = known.get(slot, (None, 0, _NEVER))
-            if held is not None and value <= before:
-                continue
-            # By its key: the group's own slot may have been given away since, if it was silent for a whole window.
-            group = self._group(leaf, slot, final=final) if held is None else leaf.groups.slot(held)
-            if group is not None:
-                rows.append(row)
-                groups.append(group)
-                growth.append(value - before)
-                since.append(at)
-                known[slot] = (leaf.groups.keys[group] or (), value, int(times[row]))
-        if not rows or leaf.window is None:
+        course = Course(slots)
+        held = [known.get(slot) for slot in slots[course.firsts()].tolist()]
+        growth, rows = counted_rows(course, values, held)
+        traces = course.key_of()[rows]
+        groups = self._counted_groups(leaf, slots, course, held, traces, final=final)
+        grouped = groups >= 0
+        if not grouped.all():
+            rows, traces, groups = rows[grouped], traces[grouped], groups[grouped]
+        if not len(rows) or leaf.window is None:
             return []
         leaf.resize()
-        now, then = int(times[-1]), np.array(since, np.int64)
+        now = int(times[-1])
+        own, first = np.unique(traces, return_index=True)
+        then = np.array([_NEVER if (was := held[trace]) is None else was[2] for trace in own.tolist()], np.int64)
         again = ~leaf.window.panes.is_late(then, now)
         # A trace is one sample: of one that is counted already only the place of its count changes, afterwards.
-        counts = (~again).astype(np.int64)
-        samples = Samples(np.array(groups, np.int32), times[rows], np.array(growth, np.int64), counts)
+        counts = np.zeros(len(rows), np.int64)
+        counts[first[~again]] = 1
+        samples = Samples(groups, times[rows], growth[rows], counts)
         leaf.groups.seen(samples.slots, samples.times)
         occasion = _Completion(self._places(slots[rows]), last[0][rows], last[1][rows])
         events = self._judge.counted(leaf, samples, np.arange(len(rows)), occasion, now)
-        if again.any():
-            self._count_later(leaf.window, samples.part(again), then[again])
+        newest = np.zeros(len(held), np.intp)
+        newest[traces] = np.arange(len(rows))  # of several the last stays
+        newest = newest[own]
+        keys = leaf.groups.keys
+        states = zip(slots[rows[newest]].tolist(), groups[newest].tolist(), values[rows[newest]].tolist(), strict=True)
+        for (slot, group, value), at in zip(states, times[rows[newest]].tolist(), strict=True):
+            known[slot] = (keys[group] or (), value, at)
+        self._count_later(leaf.window, samples.part(newest), np.where(again, then, samples.times[first]))
         return events
+
+    def _counted_groups(
+        self,
+        leaf: Leaf,
+        slots: NDArray[np.int32],
+        course: Course,
+        held: Sequence[Held | None],
+        traces: NDArray[np.intp],
+        *,
+        final: bool,
+    ) -> NDArray[np.int32]:
+        """Return [n] the groups of rows of these traces ([n] numbers), -1 where there is none (yet)."""
+        found: dict[int, int] = {}
+        own = slots[course.firsts()].tolist()
+        for trace in dict.fromkeys(traces.tolist()):
+            was = held[trace]
+            # By its key: the group's own slot may have been given away since, if it was silent for a whole window.
+            group = self._group(leaf, own[trace], final=final) if was is None else leaf.groups.slot(was[0])
+            found[trace] = -1 if group is None else group
+        every = np.full(len(held), -1, np.int32)
+        every[list(found)] = list(found.values())
+        return every[traces]
 
     @staticmethod
     def _count_later(window: Window, samples: Samples, then: NDArray[np.int64]) -> None:
         """Make traces that were samples at `then` samples of the time when they grew last."""
-        order = np.argsort(then, kind="stable")
-        nothing = np.zeros(len(then), np.int64)
-        window.add(Samples(samples.slots[order], then[order], nothing, nothing - 1))
-        window.add(Samples(samples.slots, samples.times, nothing, nothing + 1))
+        width = window.panes.width_ns
+        moved = (then // width != samples.times // width).nonzero()[0]
+        if not len(moved):
+            return
+        nothing = np.zeros(len(moved), np.int64)
+        for times, count in ((then, nothing - 1), (samples.times, nothing + 1)):
+            rows = moved[np.argsort(times[moved], kind="stable")]
+            window.add(Samples(samples.slots[rows], times[rows], nothing, count))
 
     def _judge_growing(
         self,
         leaf: Leaf,
         watch: Watch,
         slots: NDArray[np.int32],
+        values: NDArray[np.float64],
         times: NDArray[np.int64],
         last: tuple[NDArray[np.int64], NDArray[np.int64]],
     ) -> list[AlertEvent]:
-        values = self._growing_values(leaf, slots)
-        lines = [float(rule.levels[0].threshold) for rule in watch.rules]
-        loosest = max(lines) if watch.condition in (Condition.LT, Condition.LTE) else min(lines)
         events: list[AlertEvent] = []
-        for row in np.flatnonzero(watch.compare(values, loosest)).tolist():
+        groups: dict[int, int | None] = {}
+        for row in _may_be_breached(watch, values).tolist():
             slot = int(slots[row])
             level, key = self._judged.get((watch.rules[0].key, slot), (-1, ())) if watch.dispatch is None else (-1, ())
             if level == _TOP:
                 self._note_peak(watch, leaf.groups.find(key), float(values[row]))
                 continue
-            group = self._group(leaf, slot, final=False)
+            if slot not in groups:
+                groups[slot] = self._group(leaf, slot, final=False)
+            group = groups[slot]
             if group is not None:
                 span = Span(int(last[0][row]), int(last[1][row]))
                 events += self._judge_one(leaf, watch, slot, group, float(values[row]), int(times[row]), span)
         return events
 
-    def _growing_values(self, leaf: Leaf, slots: NDArray[np.int32]) -> NDArray[np.float64]:
-        traces, metric = self._traces, leaf.key.metric
+    def _after_each(self, leaf: Leaf, growth: Growth) -> NDArray[np.float64]:
+        """Return [n] what a trace is judged by after each span, in the metric's unit; NaN where it is not known."""
+        metric = leaf.key.metric
         if metric is Metric.LATENCY:
-            return traces.latency(slots) / leaf.scale
+            return growth.latency() / leaf.scale
         if metric in (Metric.ERROR_RATE, Metric.SUCCESS_RATE):
-            failed = traces.column("root_failed")[slots].astype(np.float64)
+            failed = growth.failed().astype(np.float64)
             return failed if metric is Metric.ERROR_RATE else 1.0 - failed
-        sums = np.asarray(traces.column(GROWING[metric])[slots] / leaf.scale)
+        sums = growth.sum(GROWING[metric])
+        values = np.asarray(sums / leaf.scale)
         if GROWING[metric] == "cost":
-            sums[self._unpriced(slots)] = np.nan
-        return sums
+            values[(growth.sum("unpriced") > 0) & (sums == 0)] = np.nan
+        return values
 
     def _judge_one(
         self, leaf: Leaf, watch: Watch, slot: int, group: int, value: float, now: int, span: Span | None
@@ -266,7 +307,8 @@ class TraceRules:
             if leaf.key.growing:
                 ends = self._traces.column("end")[slots]
                 times, arrivals = np.full(len(slots), now), np.full(len(slots), self._judge.wall)
-                events += self._count_growth(leaf, slots, times, (ends, arrivals), final=True)
+                sums = self._traces.column(GROWING[leaf.key.metric])[slots]
+                events += self._count_growth(leaf, slots, sums, times, (ends, arrivals), final=True)
                 for slot in slots.tolist():
                     self._counted[leaf.key].pop(slot, None)
                 continue
@@ -280,16 +322,32 @@ class TraceRules:
             if leaf.window is not None:
                 events += self._count(leaf, slots[rows], groups[rows], values[rows], now)
                 continue
-            for row in rows.tolist():
-                slot, group, value = int(slots[row]), int(groups[row]), float(values[row] / leaf.scale)
-                for watch in leaf.watches:
-                    judged = watch.rules[watch.rule_of(group)].key, slot
-                    known = judged in self._judged
-                    events += self._judge_one(leaf, watch, slot, group, value, now, None)
-                    if not known and judged not in self._judged:
-                        watch.count(watch.samples, groups[row : row + 1])
+            for watch in leaf.watches:
+                events += self._judge_completed(leaf, watch, slots[rows], groups[rows], values[rows] / leaf.scale, now)
         finished = set(slots.tolist())
         self._judged = {key: level for key, level in self._judged.items() if key[1] not in finished}
+        return events
+
+    def _judge_completed(
+        self,
+        leaf: Leaf,
+        watch: Watch,
+        slots: NDArray[np.int32],
+        groups: NDArray[np.int32],
+        values: NDArray[np.float64],
+        now: int,
+    ) -> list[AlertEvent]:
+        events: list[AlertEvent] = []
+        counted = np.zeros(len(slots), np.bool_)
+        if self._judged:
+            indexes = np.broadcast_to(watch.rule_indexes(groups), len(slots)).tolist()
+            pairs = zip(indexes, slots.tolist(), strict=True)
+            counted[:] = [(watch.rules[index].key, slot) in self._judged for index, slot in pairs]
+        for row in _may_be_breached(watch, values).tolist():
+            slot, group = int(slots[row]), int(groups[row])
+            events += self._judge_one(leaf, watch, slot, group, float(values[row]), now, None)
+            counted[row] |= (watch.rules[watch.rule_of(group)].key, slot) in self._judged
+        watch.count(watch.samples, groups[~counted])
         return events
 
     def _count(
@@ -367,30 +425,13 @@ class TraceRules:
         return (self._traces.trace_id(slot),) if label == "trace" else self._traces.texts(slot, label)
 
 
-def _thawed_counts(section: Section, slots_below: int, width: int) -> dict[int, tuple[Key, int, int]]:
+def _thawed_counts(section: Section, slots_below: int, width: int) -> dict[int, Held]:
     slots = section.array("slots", np.int64, least=0, below=slots_below).tolist()
     keys = section.text_lists("keys", len(slots))
     if any(len(key) != width for key in keys):
         raise section.unfit("has a group that can't be")
     values = section.array("values", np.int64, len(slots), shape=(2,)).tolist()
     return {slot: (tuple(key), value, at) for slot, key, (value, at) in zip(slots, keys, values, strict=True)}
-
-
-def in_turn(slots: NDArray[np.int32]) -> Iterator[slice]:
-    """Yield runs of rows, as long as can be, in none of which a trace ([n] slots) has two spans.
-
-    A trace is judged after each of its spans, so that it crosses its threshold on the same one in any requests.
-    """
-    order = np.argsort(slots, kind="stable")
-    same = np.flatnonzero(slots[order][1:] == slots[order][:-1])
-    before = np.full(len(slots), -1)
-    before[order[same + 1]] = order[same]
-    begin = 0
-    for row in np.flatnonzero(before >= 0).tolist():
-        if before[row] >= begin:
-            yield slice(begin, row)
-            begin = row
-    yield slice(begin, len(slots))
 
 
 class _Completion(Occasion):
@@ -404,6 +445,16 @@ class _Completion(Occasion):
     def places(self, rows: NDArray[np.intp]) -> NDArray[np.int64]:
         """Return [n] where the rows are in the ring."""
         return self._places[rows]  # type: ignore[index]  # set above, never None here
+
+
+def _may_be_breached(watch: Watch, values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the rows whose values ([n]) hold the condition of any of a watch's rules."""
+    lines = [float(rule.levels[0].threshold) for rule in watch.rules]
+    if watch.condition in (Condition.GT, Condition.GTE):
+        return watch.compare(values, min(lines)).nonzero()[0]
+    if watch.condition in (Condition.LT, Condition.LTE):
+        return watch.compare(values, max(lines)).nonzero()[0]
+    return np.arange(len(values))
 
 
 def _can_only_become_truer(watch: Watch) -> bool:

@@ -83,7 +83,9 @@ class Watch:
         self._lines = np.array([*(float(rule.levels[0].threshold) for rule in rules), np.nan])
         self._minima = np.array([*(max(rule.min_samples, 1) for rule in rules), np.iinfo(np.int64).max])
         is_above = first.condition in (Condition.GT, Condition.GTE)
-        self.reach = float(np.nanmin(self._lines)) if is_above else None
+        self._nearest = float((np.nanmin if is_above else np.nanmax)(self._lines))
+        """Of the rules' thresholds the one that is passed first."""
+        self.reach = self._nearest if is_above else None
         """What a value is compared with, at the least, for any rule's condition to hold; None: it may be small."""
         self._levels = [levels_of(rule) for rule in rules]
         self._rule_at = np.full(groups.capacity, _UNKNOWN, np.int32)
@@ -149,6 +151,12 @@ class Watch:
         if self.condition in (Condition.GT, Condition.GTE):
             return has_rule & (high >= self._lines[indexes])
         return has_rule & (low <= self._lines[indexes]) if self.condition in (Condition.LT, Condition.LTE) else has_rule
+
+    def may_hold_any(self, low: float, high: float) -> bool:
+        """Return whether a value from `low` to `high` could hold the condition of any of the rules."""
+        if self.condition in (Condition.GT, Condition.GTE):
+            return bool(self.compare(high, self._nearest))
+        return self.condition not in (Condition.LT, Condition.LTE) or bool(self.compare(low, self._nearest))
 
     def rule_of(self, slot: int) -> int:
         """Return the index of the rule for a slot, -1 where there is none."""

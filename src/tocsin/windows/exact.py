@@ -26,6 +26,8 @@ __all__ = [
 
 _SPLITTER = 134217729.0  # 2 ** 27 + 1
 _DIGITS = 53
+_WHOLE = 2.0**53
+"""Below it every whole number is a double."""
 _ROUNDS = 3
 """Of digits split off: 120 of a batch of thousands of rows, more than a pair keeps."""
 _NOISE = 1e-30
@@ -76,16 +78,64 @@ def moments_of(place: NDArray[np.intp], count: NDArray[np.int64], values: NDArra
         values: [n]
         weights: [n] above 0; None: 1 each.
     """
+    size = len(count)
+    values = values.astype(np.float64, copy=False)
+    if weights is None:
+        return _unweighted(place, count, values)
     high, low = weighted_powers(values, weights)
-    if len(count) == len(values):
+    if size == len(values):
         alone = np.argsort(place)
         return high[alone], low[alone]
-    sums = [_sums_of(place, count, high[:, power], low[:, power]) for power in range(high.shape[1])]
-    return np.stack([total for total, _ in sums], axis=1), np.stack([rest for _, rest in sums], axis=1)
+    return _sums_by_column(place, count, high, low)
 
 
-def _sums_of(place: NDArray[np.intp], count: NDArray[np.int64], high: Floats, low: Floats) -> Pair:
-    """Return pairs [k] of the sums of [n] pairs over the rows of each place.
+def _unweighted(place: NDArray[np.intp], count: NDArray[np.int64], values: Floats) -> Pair:
+    size = len(count)
+    total, rest = np.empty((size, 3)), np.zeros((size, 3))
+    total[:, 0] = count
+    if _adds_up(values):
+        total[:, 1], total[:, 2] = np.bincount(place, values, size), np.bincount(place, values * values, size)
+        return total, rest
+    square, square_rest = square_pairs(values)
+    if size == len(values):
+        total[place, 1], total[place, 2], rest[place, 2] = values, square, square_rest
+        return total, rest
+    found = _sums_by_column(place, count, np.stack([values, square], axis=1), square_rest[:, None])
+    total[:, 1:], rest[:, 1:] = found
+    return total, rest
+
+
+def _sums_by_column(place: NDArray[np.intp], count: NDArray[np.int64], high: Floats, low: Floats) -> Pair:
+    """Return pairs [k, m] of the sums of [n, m] pairs; of `low` the last columns may be all that are not 0."""
+    size, columns, kept = len(count), high.shape[1], low.shape[1]
+    # All columns at once: each is so many places further on.
+    further = np.concatenate([place + size * column for column in range(columns)])
+    total, rest = _sums_of(
+        further,
+        np.tile(count, columns),
+        high.T.reshape(-1),
+        further[(columns - kept) * len(place) :],
+        low.T.reshape(-1),
+    )
+    return total.reshape(columns, size).T, rest.reshape(columns, size).T
+
+
+def _added_up(place: NDArray[np.intp], column: Floats, size: int) -> Floats:
+    return np.bincount(place, column, size)  # type: ignore[return-value]  # with weights they are floats
+
+
+def _adds_up(values: Floats) -> bool:
+    """Whether plain doubles add up values and their squares exactly: they are whole, and not large."""
+    if not float(values[0]).is_integer():  # of fractions mostly
+        return False
+    largest = float(np.abs(values).max())
+    return largest * largest * len(values) < _WHOLE and bool((np.rint(values) == values).all())
+
+
+def _sums_of(
+    place: NDArray[np.intp], count: NDArray[np.int64], high: Floats, low_place: NDArray[np.intp], low: Floats
+) -> Pair:
+    """Return pairs [k] of the sums of [n] numbers, and of much smaller ones beside them, over the rows of each place.
 
     Each round splits off the upper digits of every row, so few that adding them up is exact in any order.
     Source: Rump, Ogita, Oishi, "Accurate floating-point summation part I", SIAM J. Sci. Comput. 31:1, 2008.
@@ -95,16 +145,17 @@ def _sums_of(place: NDArray[np.intp], count: NDArray[np.int64], high: Floats, lo
     np.maximum.at(largest, place, np.abs(high))
     room = np.frexp(count + 2.0)[1]
     exponent = np.frexp(largest)[1] + room
-    total, rest = np.zeros(size), np.bincount(place, low, size).astype(np.float64, copy=False)
-    for _ in range(_ROUNDS):
+    total, rest = np.zeros(size), _added_up(low_place, low, size)
+    for turn in range(_ROUNDS):
         edge = np.ldexp(1.0, exponent)[place]
         part = (edge + high) - edge
         high = high - part
-        total, rest = add_pairs(total, rest, np.bincount(place, part, size).astype(np.float64, copy=False))
+        sums = _added_up(place, part, size)
+        total, rest = add_pairs(total, rest, sums) if turn else (sums, rest)
         if not high.any():
             break
         exponent += room - _DIGITS
-    return add_pairs(total, rest, np.bincount(place, high, size).astype(np.float64, copy=False))
+    return add_pairs(total, rest, _added_up(place, high, size))
 
 
 def weighted_powers(values: NDArray[Any], weights: Floats | None) -> Pair:
