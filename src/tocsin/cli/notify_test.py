@@ -1,31 +1,18 @@
 """`tocsin notify-test`: sends one test notification, and says what the receiver answered."""
 
 import asyncio
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tocsin.errors import ConfigError, DeliveryError
-from tocsin.notify.contact import Attempt, ContactConfig
+from tocsin.errors import ConfigError
 from tocsin.notify.egress import Network
 from tocsin.notify.message import MessageWriter
-from tocsin.notify.sample import sample_event
+from tocsin.notify.trial import Outcome, send_test
 from tocsin.service.loading import load
 
 __all__ = ["Outcome", "notify_test", "send_test"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a test notification went."""
-
-    delivered: bool
-    text: str
-    """The receiver's answer, or why there is none and what to do."""
-    seconds: float
 
 
 def notify_test(
@@ -53,25 +40,3 @@ def notify_test(
     )
     if not outcome.delivered:
         raise typer.Exit(1)
-
-
-async def send_test(name: str, contact: ContactConfig, network: Network, writer: MessageWriter) -> Outcome:
-    """Send one test event to a contact point, once, and return how it went.
-
-    Never raises for the receiver's faults.
-    """
-    started = time.monotonic()
-    try:
-        notifier = contact.build(network)
-    except ConfigError as error:
-        return Outcome(delivered=False, text=str(error), seconds=time.monotonic() - started)
-    try:
-        now_ns = time.time_ns()
-        answer = await notifier.send(writer.message_of(sample_event(name, now_ns)), Attempt(now_ns))
-    except DeliveryError as error:
-        again = "; it may work later" if error.retryable else ""
-        return Outcome(delivered=False, text=f"{error}{again}", seconds=time.monotonic() - started)
-    finally:
-        await notifier.aclose()
-    text = f"{answer.status} {answer.excerpt}".strip()
-    return Outcome(delivered=True, text=text, seconds=time.monotonic() - started)

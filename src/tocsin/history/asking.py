@@ -125,7 +125,7 @@ def _fill(store: Store, question: Question, named: Named, say: Callable[[str], N
                 store.take(batch, wanted)
             if samples is not None:
                 samples.take(batch)
-    attributes = store.finish(wanted)
+    attributes = store.finish(wanted, [name for name in sorted(named.names) if "." in name])
     if named.reads("alerts"):
         fill_alerts(store, question.alerts())
     return attributes

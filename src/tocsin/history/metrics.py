@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from tocsin.engine.view import SCALE, View, classes_of
+from tocsin.engine.view import BILLED, SCALE, View, classes_of
 from tocsin.history.naming import Named
 from tocsin.history.store import Store
-from tocsin.model.batch import SpanBatch
+from tocsin.model.batch import SpanBatch, SpanClass
 from tocsin.model.columns import TextColumn
 from tocsin.model.recorded import label_of, number_of
 from tocsin.rules.filters import Filter
@@ -40,11 +40,11 @@ class Samples:
         self._store = store
         self._named = named
         self._names = names
-        self._measures = {name: measure for name in self._wanted() if (measure := measure_of(name, names)) is not None}
-        self._models: list[str | None] = [*sorted(named.models)] or [*names.models] or [None]
+        self._measures = {name: measure_of(name, names) for name in self._wanted()}
+        self._models: list[str | None] = [*sorted(named.models)] or [None]
         store.database.execute(
             f"CREATE TABLE {NUMERIC} (timestamp TIMESTAMPTZ, model_id VARCHAR, metric_name VARCHAR, value DOUBLE, "
-            f"dimensions JSON); CREATE VIEW {SKETCH} AS SELECT * FROM {NUMERIC}"
+            f"dimensions JSON); CREATE VIEW {SKETCH} AS FROM {NUMERIC}"
         )
 
     def _wanted(self) -> Iterator[str]:
@@ -142,6 +142,8 @@ def _values(view: View, measure: Measure) -> tuple[NDArray[Any], NDArray[np.bool
             rows = rows & ~measured.unpriced
     classes = np.zeros(16, np.bool_)
     classes[[int(each) for each in classes_of(metric, None)]] = True
+    if metric in BILLED:
+        classes[SpanClass.AGENT] = False  # mostly it repeats what the calls below it say
     rows = rows & classes[batch.span_class] & _passing(batch, measure.filters)
     return (values, rows) if rows.any() else None
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from tocsin.history.config import LABELS, NUMBERS
-from tocsin.model.batch import Needs
+from tocsin.model.batch import Needs, SpanBatch
+from tocsin.model.recorded import label_of, number_of
 from tocsin.semconv.bodies import is_body
+from tocsin.semconv.documents import numeric
 from tocsin.semconv.recording import Recording
 from tocsin.semconv.spellings import spellings_of
 
-__all__ = ["RecordedSince", "note_recorded"]
+__all__ = ["RecordedSince", "note_recorded", "read_back"]
 
 FILE: Final = "recorded.json"
 _MOST: Final = 1000
@@ -46,6 +48,33 @@ def note_recorded(journal: Path, recording: Recording, needs: Needs, now: int) -
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as file:
         json.dump([*known, {"since": now, **entry}][-_MOST:], file)
     new.replace(path)
+
+
+def read_back(batch: SpanBatch, needs: Needs) -> tuple[SpanBatch, list[str]]:
+    """Return a recorded batch with what rules read, where it was recorded in any form, and the names it has not.
+
+    An attribute that no rule read then may have been recorded as a number and be wanted as text, or the other way
+    round; and a rule may write its key with underscores.
+    """
+    labels, numbers, missing = dict(batch.labels), dict(batch.numbers), []
+    for name in sorted(needs.labels):
+        if name in labels and name not in numbers:
+            continue
+        label = next((found for key in spellings_of(name) if (found := label_of(batch, key)) is not None), None)
+        if label is None:
+            missing.append(name)
+        else:
+            labels[name] = label
+    for name in sorted(needs.numbers):
+        if name in numbers and name not in batch.labels:
+            continue
+        spelled = (number_of(batch, key, numeric) for key in spellings_of(name))
+        number = next((each for each in spelled if each is not None), None)
+        if number is None:
+            missing.append(name)
+        else:
+            numbers[name] = number
+    return batch.conformed(labels, numbers), missing
 
 
 @dataclass(frozen=True, slots=True)

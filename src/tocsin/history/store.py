@@ -5,7 +5,7 @@ the history. Once all is there it is closed to everything outside: no file, no n
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,8 @@ def storing(directory: Path | None = None, *, memory: str = MEMORY) -> Iterator[
         database = duckdb.connect(str(Path(place) / "spans.duckdb"))
         try:
             database.execute(f"SET memory_limit='{memory}'; SET temp_directory='{place}/more'; SET TimeZone='UTC'")
+            # A name in a query is never a variable of this program.
+            database.execute("SET python_enable_replacements=false; SET preserve_insertion_order=false")
             database.execute("SET autoinstall_known_extensions=false; SET autoload_known_extensions=false")
             yield Store(database)
         except duckdb.Error as error:
@@ -74,8 +76,13 @@ class Store:
         self.database.execute(f"INSERT INTO {table} ({names}) SELECT * FROM tocsin_portion")  # noqa: S608  # ours, quoted
         self.database.unregister("tocsin_portion")
 
-    def finish(self, wanted: Callable[[str], bool]) -> list[str]:
-        """Make the views `records` and `spans` of what was put in; return the names of attributes, sorted."""
+    def finish(self, wanted: Callable[[str], bool], keys: Collection[str] = ()) -> list[str]:
+        """Make the views `records` and `spans` of what was put in; return the names of attributes, sorted.
+
+        Args:
+            wanted: which columns.
+            keys: attributes that are NULL where no span has them.
+        """
         for name in COLUMNS:
             if wanted(name) and name not in self._columns:
                 self._add(name)
@@ -84,6 +91,10 @@ class Store:
         attributes = sorted({name.removesuffix(NUMBER_MARK) for name in self._columns} - COLUMNS.keys())
         shown = [quoted(name) for name in COLUMNS if name in self._columns]
         shown += [f"{self._attribute(name)} AS {quoted(name)}" for name in attributes]
+        lower = {name.lower() for name in (*COLUMNS, *attributes)}
+        shown += [
+            f"NULL AS {quoted(key)}" for key in {key.lower(): key for key in keys if key.lower() not in lower}.values()
+        ]
         if wanted("attributes"):
             pairs = ", ".join(f"{_text(name)}, {self._attribute(name)}" for name in attributes)
             shown.append(f"json_object({pairs}) AS attributes" if pairs else "'{}'::JSON AS attributes")
@@ -122,7 +133,8 @@ class Store:
         if name not in self._columns:
             return number
         counted = self.database.execute(
-            f"SELECT count(*) FROM {_RECORDED} WHERE {text} IS NOT NULL AND {number} IS NULL"  # noqa: S608  # ours
+            f"SELECT count(*) FROM {_RECORDED} WHERE {text} IS NOT NULL "  # noqa: S608  # ours, quoted
+            f"AND ({number} IS NULL OR {text} IN ('true', 'false'))"
         ).fetchone()
         if not counted[0]:
             return number

@@ -24,6 +24,7 @@ _TABLE: Final = (
     " wall INTEGER NOT NULL, time INTEGER NOT NULL, rows INTEGER NOT NULL, first_end INTEGER NOT NULL,"
     " last_end INTEGER NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL)"
 )
+_UNMADE: Final = "no such table: record"
 _COLUMNS: Final = ", ".join(Row._fields)
 _VALUES: Final = f"({', '.join('?' * len(Row._fields))})"
 
@@ -132,6 +133,8 @@ def records_of(
                         last = row.position
                         yield row, record
             except sqlite3.DatabaseError as error:
+                if not own and str(error) == _UNMADE:
+                    return  # its writer is about to make it
                 damaged(last, str(error))
                 yield from _from_the_end(database, last, damaged, times)
     except sqlite3.Error as error:

@@ -107,7 +107,7 @@ def _whole(columns: SpanColumns, key: str) -> AttributeColumn:
 
 def _number_of(column: AttributeColumn) -> NDArray[np.float64] | None:
     """Return the numbers of an attribute, NaN elsewhere; None where it has none."""
-    counts = ((column.kind == ValueKind.INT) | (column.kind == ValueKind.DOUBLE)) & np.isfinite(column.number)
+    counts = np.isfinite(column.number)  # of INT, DOUBLE and BOOL, as for rules
     return np.where(counts, column.number, np.nan) if counts.any() else None
 
 

@@ -16,12 +16,17 @@ from typing import Final
 from tocsin import __version__, decode, telemetry
 from tocsin.alerts.event import AlertEvent
 from tocsin.api.alerts import alerts_router
+from tocsin.api.blocks import blocks_router
 from tocsin.api.dead_letters import dead_letters_router
+from tocsin.api.events import Events
 from tocsin.api.server import serving_api
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
 from tocsin.errors import ConfigError
 from tocsin.forward.forwarder import Forwarder
+from tocsin.guard.blocks import Blocks
+from tocsin.guard.service import GuardService
+from tocsin.history.recorded import note_recorded
 from tocsin.journal.sqlite import SqliteLog
 from tocsin.model.batch import Needs
 from tocsin.notify.egress import Network
@@ -38,6 +43,7 @@ from tocsin.security.process import allow_many_connections, keep_memory_private
 from tocsin.semconv.normalizer import Normalizer
 from tocsin.semconv.recording import NOTHING
 from tocsin.service.config import Configuration, needs_restart
+from tocsin.service.editing.adopting import Editing
 from tocsin.service.files import Watcher
 from tocsin.service.loading import Loaded
 from tocsin.service.memory import settle
@@ -45,11 +51,13 @@ from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.readings import reading_of
 from tocsin.service.recovery import recover
+from tocsin.service.resources import routers_of
 from tocsin.service.self_alerts.telling import tell
 from tocsin.service.self_alerts.watch import SelfWatch
 from tocsin.service.snapshots import Snapshots
 from tocsin.service.stages import Stages
 from tocsin.storage.database import Database
+from tocsin.telemetry import history as history_telemetry
 from tocsin.telemetry import recovery as recovery_telemetry
 
 __all__ = ["Service", "serve"]
@@ -68,12 +76,15 @@ OUTBOX_DRAIN_SECONDS: Final = 8.0
 class Service:
     """The parts of a running service and what a reload does to them; made on the event loop that runs it."""
 
-    def __init__(self, loaded: Loaded, *, also: Callable[[AlertEvent], None] | None = None) -> None:
+    def __init__(
+        self, loaded: Loaded, *, also: Callable[[AlertEvent], None] | None = None, files: Watcher | None = None
+    ) -> None:
         """Build everything; nothing is opened or started.
 
         Args:
             loaded: configuration and rules.
             also: told of every alert event besides the contact points; must not block.
+            files: what the configuration is read from; without them the API can't change it.
 
         Raises:
             ConfigError: the configuration can't be used.
@@ -86,11 +97,14 @@ class Service:
         self.prices = PriceBook(configuration.prices)
         self.engine = Engine(loaded.rules, configuration.trace, configuration.limits)
         self.database = Database(configuration.storage)
+        self.blocks = Blocks(self.database, limit=configuration.guard.max_blocks)
         self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
         self._observer = DeliveryTelemetry(self.watch, self._attempts_of)
         self.outbox = Outbox(_writer_of(configuration, self._observer), observer=self._observer, store=self.database)
         self.budget = ByteBudget(configuration.limits.in_flight_bytes, check=lambda: self.pipeline.admit(0))
         self._also = also
+        self.editing = None if files is None else Editing(files)
+        self.events = Events()
         self._forwarder = _forwarder_of(configuration)
         self._log: SqliteLog | None = None
         self._ahead = 0
@@ -112,8 +126,14 @@ class Service:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.database)
             await self._open_log(stack)
+            await stack.enter_async_context(self.blocks.running())
             await stack.enter_async_context(self.outbox)
-            routers = alerts_router(self.database), dead_letters_router(self.database, self.outbox)
+            routers = (
+                alerts_router(self.database),
+                dead_letters_router(self.database, self.outbox),
+                blocks_router(self.blocks, self.database, configuration.guard.headers),
+                *routers_of(self),
+            )
             self._api = await stack.enter_async_context(serving_api(configuration.api, self.status, routers=routers))
             await self._reach(configuration)
             await self._recover()
@@ -122,6 +142,7 @@ class Service:
                 async with self._evaluating(configuration):
                     yield self.status
             finally:
+                self.events.close()
                 self.prices.close()
                 await self._end()
 
@@ -132,6 +153,7 @@ class Service:
         directory = configuration.storage.directory / "journal"
         self._log = await asyncio.to_thread(SqliteLog.open, directory, configuration.journal, self._log_changed)
         stack.push_async_callback(self._log.close)
+        await asyncio.to_thread(_note_recorded, self.loaded)
 
     async def _recover(self) -> None:
         """Take the engine from what was kept, and make the pipeline around it."""
@@ -172,6 +194,7 @@ class Service:
             ReceiverTelemetry(self.watch),
             self.budget,
             metrics=self._pass_metrics_on,
+            beside=GuardService(self.blocks, configuration.guard, self._api.tokens),
             drain_seconds=RECEIVER_DRAIN_SECONDS,
         )
         async with (
@@ -276,6 +299,8 @@ class Service:
             telemetry.configure_logging(level=new.log.level, form=new.log.format)
         if waiting := (*needs_restart(old, new), *_fixed_in_engine(old, new)):
             telemetry.restart_needed(keys=waiting)
+        if self._log is not None:
+            await asyncio.to_thread(_note_recorded, outcome)
         self._api.adopt(new.api)
         self._listening.adopt(new.receivers.otlp)
         self.watch.reconfigure(new.self_alerts, new.contact_points)
@@ -295,7 +320,9 @@ class Service:
 
     def _publish(self, event: AlertEvent) -> None:
         self.database.record(event)
+        self.blocks.act(event)
         self.outbox.publish(event)
+        self.events.alert(event)
         if self._also is not None:
             self._also(event)
 
@@ -330,7 +357,7 @@ async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float 
     settle()
     keep_memory_private()
     allow_many_connections()
-    service = Service(loaded)
+    service = Service(loaded, files=watcher)
     stop = asyncio.Event()
     with _signals(stop, watcher):
         async with service.running() as status, asyncio.TaskGroup() as tasks:
@@ -354,6 +381,20 @@ def ready_line(status: Status, seconds: float) -> str:
     points = ", ".join(status.contact_points) or "none"
     rules = "1 rule" if status.rules == 1 else f"{status.rules} rules"
     return f"tocsin {status.version} ready in {seconds:.2f} s: {listening}; {rules}; contact points: {points}"
+
+
+def _note_recorded(loaded: Loaded) -> None:
+    """Write down what is recorded from now on; where that fails, only those who ask for it later are told less."""
+    configuration = loaded.configuration
+    try:
+        note_recorded(
+            configuration.storage.directory / "journal",
+            configuration.history.recording(),
+            needs_of(loaded.rules),
+            time.time_ns(),
+        )
+    except OSError as error:
+        history_telemetry.note_failed(reason=error.strerror or str(error))
 
 
 def stages_of(loaded: Loaded, prices: PriceBook) -> Stages:
@@ -406,6 +447,9 @@ async def _watch(watcher: Watcher, service: Service) -> None:
             await service.adopt(outcome)
         except Exception as error:  # noqa: BLE001  # an edit must not end the service
             telemetry.internal_error(stage="reload", error=error)
+        if service.editing is not None:
+            await service.editing.settled(service.status.rule_errors)
+        service.events.state({"rules": service.status.rules, "rule_errors": list(service.status.rule_errors)})
 
 
 @contextmanager

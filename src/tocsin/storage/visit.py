@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin.errors import ConfigError
 from tocsin.storage import queries
+from tocsin.storage.alerts import AlertFilter, AlertRow, alerts
 from tocsin.storage.config import StorageConfig
 from tocsin.storage.dead_letters import DeadLetter, dead_letters
 from tocsin.storage.engines import FILE, engine_of, reason_of
@@ -20,7 +21,7 @@ _PAGE: Final = 1_000
 
 
 class Visit:
-    """Reads dead letters, and marks them to be sent again by whoever delivers."""
+    """Reads alerts and dead letters, and marks these to be sent again by whoever delivers."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -34,6 +35,18 @@ class Visit:
                 last = found[-1] if found else None
                 after = None if last is None else (last.finished, last.event_id, last.contact_point)
                 page = await dead_letters(connection, limit=_PAGE, after=after)
+                found += page
+                if len(page) < _PAGE:
+                    return found
+
+    async def alerts(self) -> list[AlertRow]:
+        """Return all alerts that are kept, the latest to fire first."""
+        found: list[AlertRow] = []
+        async with self._engine.connect() as connection:
+            await connection.execution_options(reads=True)
+            while True:
+                after = (found[-1].fired_at, found[-1].id) if found else None
+                page = await alerts(connection, AlertFilter(), limit=_PAGE, after=after)
                 found += page
                 if len(page) < _PAGE:
                     return found

@@ -7,13 +7,18 @@ from prometheus_client import Counter
 from tocsin.telemetry.log import log
 from tocsin.telemetry.registry import REGISTRY
 
-__all__ = ["attributes_left_out"]
+__all__ = ["attributes_left_out", "note_failed"]
 
 _left_out = Counter(
     "tocsin_history_attributes_left_out",
     "Times that attributes were not recorded, being more than history.max_attributes.",
     registry=REGISTRY,
 )
+
+
+def note_failed(*, reason: str) -> None:
+    """It could not be written down what is recorded from now on; it is recorded all the same."""
+    log(logging.WARNING, "what is recorded from now on could not be written down beside the journal", reason=reason)
 
 
 class _Said:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tocsin import decode
 from tocsin.engine.batches import conformed
+from tocsin.history.recorded import RecordedSince, read_back
 from tocsin.journal.directory import SegmentFile, segments_in
 from tocsin.journal.reading import read_segments
 from tocsin.journal.record import Record, RecordKind
@@ -88,6 +89,8 @@ class History:
     sort: bool = False
     problems: InputProblems = field(default_factory=InputProblems)
     lacking: dict[str, int] = field(default_factory=dict)
+    recorded: RecordedSince | None = None
+    """Since when what was recorded; None: read it when it is asked for."""
 
     @property
     def name(self) -> str:
@@ -148,9 +151,17 @@ class History:
         self.problems.add(str(segment.path), "is damaged; what can be read of it is used")
 
     def _conformed(self, batch: SpanBatch, needs: Needs) -> SpanBatch:
-        for name in (needs.labels - batch.labels.keys()) | (needs.numbers - batch.numbers.keys()):
-            self.lacking[name] = self.lacking.get(name, 0) + len(batch)
+        batch, missing = read_back(batch, needs)
+        for name in missing:
+            # What is recorded and no span has takes no room, so it is not there either.
+            if not self._since().was(name, int(batch.arrival[0])):
+                self.lacking[name] = self.lacking.get(name, 0) + len(batch)
         return conformed(batch, dict.fromkeys((*ALWAYS, *sorted(needs.labels))), sorted(needs.numbers))
+
+    def _since(self) -> RecordedSince:
+        if self.recorded is None:
+            self.recorded = RecordedSince.of(self.directory)
+        return self.recorded
 
 
 class _Reach:
