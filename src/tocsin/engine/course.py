@@ -23,6 +23,8 @@ __all__ = ["Together"]
 
 _SLACK = 1e-9
 """By how much, relatively, a bound is widened: a mean of equal floats may round to a little more than each."""
+_NOISE = 1e-12
+"""Of the root of the mean square, what rounding may add to a standard deviation, and more."""
 _WHOLE = 2.0**53
 """Below it every whole number is a double."""
 _RISING = (Condition.GT, Condition.GTE)
@@ -49,15 +51,16 @@ class Together:
         elif isinstance(window, LastValues):
             self._past, self._past_times = window.last(samples.slots), window.times(samples.slots)
         receding = [watch for watch in watches if not _stays(watch, window, samples)]
-        if receding and isinstance(window, IntegerSums | FloatSums):
-            self._past, self._past_count = window.sum(samples.slots), _priced(window, samples.slots)
-            self._past_stands_for = window.count(samples.slots)
+        if not receding:
+            return
+        if isinstance(window, IntegerSums | FloatSums):
+            self._past, self._past_count = window.sum(samples.slots), window.valued(samples.slots)
+            if any(watch.rules[0].aggregate is Aggregate.COUNT for watch in receding):
+                self._past_stands_for = window.count(samples.slots)
         for watch in receding:
             bounds = self._rough_bounds(watch)
-            if bounds is not None and not watch.may_hold_any(*bounds):
-                self._calm.add(id(watch))
-            else:
-                self._receding.add(id(watch))
+            calm = bounds is not None and not watch.may_hold_any(*bounds)
+            (self._calm if calm else self._receding).add(id(watch))
 
     def is_calm(self, watch: Watch) -> bool:
         """Return whether the condition can't hold in any of the groups, neither on the way nor at the end."""
@@ -126,8 +129,10 @@ class Together:
         samples, scale = self._samples, self._leaf.scale
         endless = np.full(len(groups.slots), np.inf)
         aggregate = watch.rules[0].aggregate
-        if aggregate is Aggregate.STDDEV or watch.condition not in (*_RISING, *_FALLING):
+        if watch.condition not in (*_RISING, *_FALLING):
             return -endless, endless
+        if aggregate is Aggregate.STDDEV and isinstance(self._window, FloatSums):
+            return -endless, self._highest_spread(self._window, groups) / scale
         if isinstance(self._window, Sketches):
             return -endless, self._window.at_most(groups.slots) / scale
         place, rows = groups.rows_of(samples.slots)
@@ -145,6 +150,19 @@ class Together:
         np.fmin.at(low, place, values)
         np.fmax.at(high, place, values)
         return low - _SLACK * np.abs(low), high + _SLACK * np.abs(high)
+
+    def _highest_spread(self, window: FloatSums, groups: "_Groups") -> Floats:
+        """Return [k] what no standard deviation on the way was above, in raw units.
+
+        A sample never makes the squared distances from the mean fewer: they are those of the end at the most, over the
+        weight that there was after the first sample at the least.
+        """
+        slots, weights = groups.slots, self._samples.weights
+        least = self._past_count[groups.first] + (1 if weights is None else weights[groups.first])
+        with np.errstate(invalid="ignore", over="ignore"):
+            distances = np.sqrt(window.count(slots) / least) * window.stddev(slots)
+            high = distances * (1 + _SLACK) + _NOISE * np.sqrt(window.squares(slots) / least)
+        return np.where(np.isfinite(high), high, np.inf)
 
     @staticmethod
     def _weighed(values: Floats, samples: Samples, rows: NDArray[np.intp]) -> Floats:
@@ -223,11 +241,6 @@ class _Groups:
         return place[rows], rows
 
 
-def _priced(window: IntegerSums | FloatSums, slots: NDArray[np.int32]) -> Floats:
-    """Return [n] the samples that a mean is of, weighted where the window's are."""
-    return window.count(slots) - window.unpriced(slots)
-
-
 def _running(column: Floats, begin: NDArray[np.intp], place: NDArray[np.intp]) -> Floats:
     """Return [n] the sum of a column up to each row, over its group's rows alone, which begin at `begin` ([k])."""
     with np.errstate(invalid="ignore", over="ignore"):
@@ -246,5 +259,6 @@ def _stays(watch: Watch, window: Window, samples: Samples) -> bool:
         return False
     if isinstance(window, Extremes):
         return window.largest
-    rising = aggregate is Aggregate.COUNT or (aggregate in _ADDED_UP and bool((samples.values >= 0).all()))
-    return isinstance(window, IntegerSums) and rising
+    if not isinstance(window, IntegerSums):
+        return False
+    return aggregate is Aggregate.COUNT or (aggregate in _ADDED_UP and int(samples.values.min()) >= 0)

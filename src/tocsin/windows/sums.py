@@ -220,6 +220,10 @@ class IntegerSums(_Sums):
         """Return [n] samples, for the aggregate `count`."""
         return self.samples(slots).astype(np.float64)
 
+    def valued(self, slots: Array) -> NDArray[np.float64]:
+        """Return [n] samples with a value: what a mean is of."""
+        return self._totals["count"][slots].astype(np.float64)
+
     def mean(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] means of the samples with a value; NaN where there are none."""
         return _ratio(self._totals["total"][slots], self._totals["count"][slots])
@@ -372,9 +376,17 @@ class FloatSums(_Sums):
         """Return [n] how many spans the samples stand for."""
         return self._totals["high"][slots, 0]
 
+    def valued(self, slots: Array) -> NDArray[np.float64]:
+        """Return [n] how many spans a mean is of."""
+        return self.count(slots)
+
     def mean(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] means; NaN where there are no samples."""
         return _ratio(self.sum(slots), self.count(slots))
+
+    def squares(self, slots: Array) -> NDArray[np.float64]:
+        """Return [n] (weighted) sums of squares in raw units."""
+        return self._totals["high"][slots, 2]
 
     def stddev(self, slots: Array) -> NDArray[np.float64]:
         """Return [n] population standard deviations; NaN where there are no samples."""

@@ -1,0 +1,73 @@
+"""Thresholds that are a value on the way through a request: bounds must not hide that it was reached."""
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+from comparing import HORIZON, Call, at, play
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from samples import MINUTE, Span, rule_of
+
+from tocsin.rules.rule import Aggregate, Condition, Metric
+
+CONDITIONS = (Condition.GT, Condition.GTE, Condition.LT, Condition.LTE)
+AGGREGATES = (Aggregate.AVG, Aggregate.SUM, Aggregate.MIN, Aggregate.MAX, Aggregate.LAST, Aggregate.STDDEV)
+
+
+def found(aggregate: Aggregate, values: Sequence[float]) -> float:
+    """Return an aggregate of some values."""
+    mean = math.fsum(values) / len(values)
+    match aggregate:
+        case Aggregate.AVG:
+            return mean
+        case Aggregate.SUM:
+            return math.fsum(values)
+        case Aggregate.LAST:
+            return values[-1]
+        case Aggregate.STDDEV:
+            return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+        case _:
+            return min(values) if aggregate is Aggregate.MIN else max(values)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    samples=st.lists(
+        st.tuples(st.integers(0, 1), st.one_of(st.integers(-3, 9), st.floats(-1, 1).map(lambda x: round(x, 2)))),
+        min_size=1,
+        max_size=12,
+    ),
+    cut=st.integers(0, 12),
+    aggregate=st.sampled_from(AGGREGATES),
+    condition=st.sampled_from(CONDITIONS),
+    data=st.data(),
+)
+def test_a_threshold_that_is_met_on_the_way_is_met_in_one_request(
+    samples: list[tuple[int, float]], cut: int, aggregate: Aggregate, condition: Condition, data: st.DataObject
+) -> None:
+    on_the_way = [
+        found(aggregate, [value for group, value in samples[: i + 1] if group == samples[i][0]])
+        for i in range(len(samples))
+    ]
+    threshold = data.draw(st.sampled_from(on_the_way))
+    rule = rule_of(
+        metric=Metric.JUDGE_SCORE,
+        aggregate=aggregate,
+        condition=condition,
+        threshold=str(Decimal(threshold)),
+        group_by=(("conversation",),),
+        window_ns=60 * MINUTE,
+        cooldown_ns=0,
+    )
+    spans = [
+        Span(at(i / 100), trace=i + 1, span=i + 1, labels={"conversation": f"c{g}"}, numbers={"judge_score": value})
+        for i, (g, value) in enumerate(samples)
+    ]
+    deliveries = [[spans], [spans[:cut], spans[cut:]], [[span] for span in spans]]
+    said = [
+        sorted(event.id for event in play([rule], [*(Call(part[-1].time, tuple(part)) for part in parts if part), end]))
+        for parts in deliveries
+        for end in [Call(HORIZON)]
+    ]
+    assert said[0] == said[1] == said[2]
