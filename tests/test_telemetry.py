@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, forward, journal, recovery, security, self_alerts, storage
+from tocsin.telemetry import Reading, forward, guard, journal, recovery, security, self_alerts, storage
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -73,6 +73,11 @@ def everything_happens() -> None:
     telemetry.configuration_refused(problems=["c.yaml:1:1: what"])
     telemetry.restart_needed(keys=["api.endpoint"])
     telemetry.internal_error(stage="decode", error=ValueError("x"))
+    guard.blocked(action="blocked", label="conversation", by="rule default/r", reason="r")
+    guard.block_refused(limit=1, by="rule default/r")
+    guard.checked(via="http", blocked=True)
+    guard.watchers_counted(number=1)
+    guard.watch_refused(reason="watchers")
     storage.storage_degraded(reason="down")
     storage.storage_recovered(seconds=1.0)
     storage.storage_write_dropped(reason="queue_full", kind="Recorded", detail="")

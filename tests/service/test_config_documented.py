@@ -15,6 +15,7 @@ from tocsin.api.config import ApiConfig
 from tocsin.cli.check import check
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.forward.config import ForwardConfig, ForwardTlsConfig, OtlpForwardConfig, QueueConfig, RetryConfig
+from tocsin.guard.config import GuardConfig
 from tocsin.history.config import HistoryConfig
 from tocsin.journal.config import JournalConfig
 from tocsin.receivers.config import GrpcReceiverConfig, HttpReceiverConfig
@@ -52,6 +53,7 @@ TABLES: dict[str, list[type[BaseModel]]] = {
     "storage": [StorageConfig],
     "history": [HistoryConfig],
     "forward": [ForwardConfig, OtlpForwardConfig, ForwardTlsConfig, QueueConfig, RetryConfig],
+    "guard": [GuardConfig],
     "self_alerts": [SelfAlertsConfig],
     "trace": [TraceConfig],
     "limits": [LimitsConfig],

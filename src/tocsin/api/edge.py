@@ -32,6 +32,9 @@ MAX_HEADER_BYTES: Final = 16 * 1024
 MAX_TARGET: Final = 8 * 1024
 """Bytes of path and query."""
 BODY_SECONDS: Final = 10.0
+UNMETERED: Final = ("/api/v1/blocks/check", "/api/v1/blocks/authorize")
+"""Paths that are asked before every model call, so that how often says nothing; who fails to show a token is slowed
+down there too."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -106,7 +109,8 @@ class Edge:
             return problem(431, f"headers are over {MAX_HEADER_BYTES} bytes; send less")
         if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > MAX_TARGET:
             return problem(414, f"path and query are longer than {MAX_TARGET} bytes")
-        if (clients := self._protection.clients) is not None:
+        unmetered = self._route_path(scope["path"]).startswith(UNMETERED)
+        if (clients := self._protection.clients) is not None and not unmetered:
             if wait := clients.wait(client):
                 return _later(wait, "this address asks too often; api.rate_limit says how often it may")
             clients.count(client)

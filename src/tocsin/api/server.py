@@ -39,6 +39,11 @@ class Api:
         """HOST:PORT with the real port."""
         self._access = access
 
+    @property
+    def tokens(self) -> Tokens:
+        """Who may use it; the same object for as long as it is served, whatever is reloaded."""
+        return self._access.tokens
+
     def adopt(self, config: ApiConfig) -> None:
         """Know the tokens of `config` from the next request on; all else of it needs a restart.
 

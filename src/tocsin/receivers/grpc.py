@@ -8,9 +8,9 @@ What the channel arguments are for is in docs/decisions/0015-grpc-receiver.md.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final, Never
+from typing import Any, Final, Never, Protocol
 
 import grpc
 from grpc import aio
@@ -44,7 +44,7 @@ from tocsin.receivers.status import (
 from tocsin.receivers.turns import Turns
 from tocsin.security.certificates import Certificates
 
-__all__ = ["grpc_receiver"]
+__all__ = ["Beside", "grpc_receiver"]
 
 _TRANSPORT: Final = "grpc"
 _ACCEPTED: Final = Receipt()
@@ -70,11 +70,39 @@ _METRICS: Final = _service_name(metrics_service_pb2, "MetricsService")
 _HEALTH: Final = _service_name(health_pb2, "Health")
 
 
+class Beside(Protocol):
+    """A service that shares the listener, so that applications need one address for both."""
+
+    @property
+    def name(self) -> str:
+        """As in its .proto, package included."""
+        ...
+
+    @property
+    def handlers(self) -> Mapping[str, Any]:
+        """Path of each method -> its handler."""
+        ...
+
+    @property
+    def asks(self) -> bool:
+        """Whether it asks for tokens itself; else the listener's are asked for."""
+        ...
+
+    def drain(self) -> None:
+        """End what goes on for long."""
+        ...
+
+
 @asynccontextmanager
 async def grpc_receiver(
-    config: GrpcReceiverConfig, admission: Admission, gate: Gate, *, drain_seconds: float
+    config: GrpcReceiverConfig,
+    admission: Admission,
+    gate: Gate,
+    *,
+    drain_seconds: float,
+    beside: Beside | None = None,
 ) -> AsyncIterator[ListenEndpoint]:
-    """Serve OTLP/gRPC while the block runs; yield where it listens.
+    """Serve OTLP/gRPC, and what is `beside` it, while the block runs; yield where it listens.
 
     At the end health turns NOT_SERVING, nothing new is taken, and requests in flight have `drain_seconds`.
 
@@ -82,14 +110,14 @@ async def grpc_receiver(
         ConfigError: the endpoint can't be listened on, or the certificate can't be used.
     """
     endpoint = endpoint_of(config.endpoint)
-    health = Health(("", _TRACES, _LOGS, _METRICS))
+    health = Health(("", _TRACES, _LOGS, _METRICS, *(() if beside is None else (beside.name,))))
     async with AsyncExitStack() as stack:
         credentials = None
         if config.tls is not None:
             certificates = await stack.enter_async_context(Certificates(config.tls, "receivers.otlp.grpc").watched())
             credentials = grpc_credentials(certificates)
         server = aio.server(options=_options(config))
-        server.add_generic_rpc_handlers((_Methods(config, admission, gate, health),))
+        server.add_generic_rpc_handlers((_Methods(config, admission, gate, health, beside),))
         try:
             address = str(endpoint)
             port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
@@ -101,6 +129,8 @@ async def grpc_receiver(
             yield ListenEndpoint(endpoint.host, port)
         finally:
             health.drain()
+            if beside is not None:
+                beside.drain()
             await server.stop(drain_seconds)
 
 
@@ -132,7 +162,9 @@ def _options(config: GrpcReceiverConfig) -> list[tuple[str, int]]:
 class _Methods(grpc.GenericRpcHandler):
     """Every method that is served, by path; any other is counted, and grpcio says UNIMPLEMENTED."""
 
-    def __init__(self, config: GrpcReceiverConfig, admission: Admission, gate: Gate, health: Health) -> None:
+    def __init__(
+        self, config: GrpcReceiverConfig, admission: Admission, gate: Gate, health: Health, beside: Beside | None
+    ) -> None:
         self._observer = admission.observer
         self._gate = gate
         wait = config.read_timeout.total_seconds()
@@ -153,7 +185,12 @@ class _Methods(grpc.GenericRpcHandler):
                 health_pb2.HealthCheckResponse.SerializeToString,
             ),
         }
-        names = (_TRACES, _LOGS, _METRICS, _HEALTH, *_REFLECTION_SERVICES)
+        self._asked_there: frozenset[str] = frozenset()
+        names: tuple[str, ...] = (_TRACES, _LOGS, _METRICS, _HEALTH, *_REFLECTION_SERVICES)
+        if beside is not None:
+            self._handlers |= beside.handlers
+            self._asked_there = frozenset(beside.handlers) if beside.asks else frozenset()
+            names = (*names, beside.name)
         servicer = reflection.aio.ReflectionServicer(service_names=names)
         for service in _REFLECTION_SERVICES:  # v1 is v1alpha under another package: same messages, same numbers
             self._handlers[f"/{service}/ServerReflectionInfo"] = grpc.stream_stream_rpc_method_handler(
@@ -166,6 +203,8 @@ class _Methods(grpc.GenericRpcHandler):
         handler = self._handlers.get(handler_call_details.method)
         if handler is None:
             self._observer.refused(_TRANSPORT, UNKNOWN_METHOD.reason)
+        elif handler_call_details.method in self._asked_there:
+            pass
         elif not handler_call_details.method.startswith(f"/{_HEALTH}/"):  # which probes ask, without a token
             metadata = handler_call_details.invocation_metadata or ()
             refusal = self._gate.refusal(value for key, value in metadata if key == "authorization")

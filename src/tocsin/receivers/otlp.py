@@ -14,7 +14,7 @@ from tocsin.receivers.config import (
     OtlpReceiverConfig,
     endpoint_of,
 )
-from tocsin.receivers.grpc import grpc_receiver
+from tocsin.receivers.grpc import Beside, grpc_receiver
 from tocsin.receivers.http import http_receiver
 from tocsin.receivers.intake import Intake, MetricsIntake
 from tocsin.telemetry import security as events
@@ -45,6 +45,7 @@ async def otlp_receivers(
     budget: ByteBudget,
     *,
     metrics: MetricsIntake | None = None,
+    beside: Beside | None = None,
     drain_seconds: float = 10.0,
 ) -> AsyncIterator[Listening]:
     """Receive OTLP while the block runs.
@@ -58,6 +59,7 @@ async def otlp_receivers(
         observer: counts what arrives and what is refused.
         budget: `limits.in_flight_bytes`, shared with whatever else receives.
         metrics: takes metrics; None: they are dropped, and their senders told so.
+        beside: a service of ours on the gRPC listener; None: OTLP alone.
         drain_seconds: see above.
 
     Raises:
@@ -71,7 +73,7 @@ async def otlp_receivers(
     async with AsyncExitStack() as stack:
         grpc = http = None
         if config.grpc is not None:
-            receiver = grpc_receiver(config.grpc, admission, gates["grpc"], drain_seconds=drain_seconds)
+            receiver = grpc_receiver(config.grpc, admission, gates["grpc"], drain_seconds=drain_seconds, beside=beside)
             grpc = await stack.enter_async_context(receiver)
         if config.http is not None:
             receiver = http_receiver(config.http, admission, gates["http"], drain_seconds=drain_seconds)

@@ -11,6 +11,7 @@ from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.errors import ConfigError
 from tocsin.forward.config import ForwardConfig
 from tocsin.forward.forwarder import refuse_loop
+from tocsin.guard.config import GuardConfig
 from tocsin.history.config import HistoryConfig
 from tocsin.journal.config import JournalConfig
 from tocsin.model.settings import Settings
@@ -33,7 +34,7 @@ __all__ = [
     "needs_restart",
 ]
 
-_NEEDS_RESTART = ("receivers", "api", "journal", "storage", "forward")
+_NEEDS_RESTART = ("receivers", "api", "journal", "storage", "forward", "guard")
 """Sections whose sockets and files are opened once."""
 
 
@@ -75,6 +76,7 @@ class Configuration(Settings):
     history: HistoryConfig = HistoryConfig()
     storage: StorageConfig = StorageConfig()
     forward: ForwardConfig = ForwardConfig()
+    guard: GuardConfig = GuardConfig()
     self_alerts: SelfAlertsConfig = SelfAlertsConfig()
     trace_url: Annotated[str, AfterValidator(_trace_url)] | None = None
     contact_points: dict[str, AnyContact] = Field(default_factory=dict)

@@ -18,7 +18,9 @@ from sqlalchemy.sql.dml import Insert
 from tocsin.alerts.document import dump_event
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.alerts.state import AlertState
+from tocsin.guard.block import BlockChange
 from tocsin.notify.history import AttemptRecord, Outcome
+from tocsin.storage.blocks import BlockRows
 from tocsin.storage.tables import ALERTS, ATTEMPTS, DELIVERIES, EVENTS, LABELS, WAITING, clean, label_digest
 
 __all__ = ["Accepted", "Attempted", "Change", "Finished", "Recorded", "event_time", "written"]
@@ -64,7 +66,7 @@ class Finished:
     at: int
 
 
-Change: TypeAlias = Recorded | Accepted | Attempted | Finished
+Change: TypeAlias = Recorded | Accepted | Attempted | Finished | BlockChange
 
 
 @dataclass(slots=True)
@@ -77,6 +79,7 @@ class _Rows:
     deliveries: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     updates: list[Row] = field(default_factory=list)
+    blocks: BlockRows = field(default_factory=BlockRows)
     documents: dict[str, bytes] = field(default_factory=dict)
 
     def add(self, change: Change) -> None:
@@ -89,6 +92,8 @@ class _Rows:
                 self._attempt(change)
             case Finished():
                 self.updates.append(_update_row(change))
+            case BlockChange():
+                self.blocks.add(change)
 
     def _record(self, event: AlertEvent) -> None:
         row = _alert_row(event)
@@ -173,6 +178,7 @@ async def written(connection: AsyncConnection, changes: Sequence[Change]) -> Non
     ):
         if parameters:
             await connection.execute(statement, parameters)
+    await rows.blocks.write(connection)
 
 
 def event_time(event: AlertEvent) -> int:

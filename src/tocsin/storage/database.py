@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import ConfigError, OverloadedError
+from tocsin.guard.block import BlockChange, Kept
 from tocsin.model.settings import nanoseconds
 from tocsin.notify.history import AttemptRecord, Outcome
 from tocsin.notify.store import Follower, Unfinished
 from tocsin.storage import queries
+from tocsin.storage.blocks import kept_blocks
 from tocsin.storage.changes import Accepted, Attempted, Change, Finished, Recorded, written
 from tocsin.storage.config import StorageConfig
 from tocsin.storage.engines import FILE, engine_of, is_corrupt, move_aside, prepare_directory, reason_of
@@ -134,6 +136,19 @@ class Database:
     def unwritten(self) -> int:
         """How many changes are not yet in the database."""
         return len(self._writer)
+
+    # What blocks need: `guard.block.BlockStore`
+
+    def block_changed(self, change: BlockChange) -> None:
+        """See `BlockStore.block_changed`."""
+        self._writer.put(change)
+
+    async def kept_blocks(self) -> Kept:
+        """See `BlockStore.kept_blocks`."""
+        async with self.connection() as connection:
+            if not self._begun:
+                raise OverloadedError("the database is not up to date yet", reason="storage", retry_after=5.0)
+            return await kept_blocks(connection)
 
     # What the outbox needs: `notify.store.Store`
 

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Delete, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tocsin.storage.tables import ALERTS, ATTEMPTS, DELIVERIES, WAITING
+from tocsin.storage.tables import ALERTS, ATTEMPTS, BLOCK_CHANGES, DELIVERIES, WAITING
 
 __all__ = ["CHUNK", "delete_before"]
 
@@ -21,7 +21,7 @@ _DELIVERY = (DELIVERIES.c.contact_point, DELIVERIES.c.event_id)
 async def delete_before(
     cutoff: int, transaction: Callable[[Callable[[AsyncConnection], Awaitable[int]]], Awaitable[int]]
 ) -> int:
-    """Delete alerts that ended before `cutoff`, with their events, and old deliveries and attempts; return how many.
+    """Delete alerts that ended before `cutoff`, with their events, and what else is older; return how many rows.
 
     Args:
         cutoff: Unix nanoseconds.
@@ -61,10 +61,18 @@ def _statements(cutoff: int) -> tuple[Delete, ...]:
         .limit(CHUNK)
         .with_for_update(skip_locked=True)
     )
+    blocks = (
+        select(BLOCK_CHANGES.c.id)
+        .where(BLOCK_CHANGES.c.at < cutoff)
+        .order_by(BLOCK_CHANGES.c.at)
+        .limit(CHUNK)
+        .with_for_update(skip_locked=True)
+    )
     return (
         delete(ALERTS).where(ALERTS.c.id.in_(alerts)),  # labels and events go with it
         delete(DELIVERIES).where(tuple_(*_DELIVERY).in_(deliveries)),
         delete(ATTEMPTS).where(tuple_(*_ATTEMPT).in_(attempts)),
+        delete(BLOCK_CHANGES).where(BLOCK_CHANGES.c.id.in_(blocks)),
     )
 
 

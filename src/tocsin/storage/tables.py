@@ -24,6 +24,8 @@ from sqlalchemy import (
 __all__ = [
     "ALERTS",
     "ATTEMPTS",
+    "BLOCKS",
+    "BLOCK_CHANGES",
     "DEAD",
     "DELIVERIES",
     "EVENTS",
@@ -143,6 +145,36 @@ ATTEMPTS: Final = Table(
     Index("attempts_by_time", "at"),
 )
 """What became of deliveries, try by try."""
+
+BLOCKS: Final = Table(
+    "blocks",
+    METADATA,
+    Column("digest", Text, primary_key=True),  # of label and value
+    Column("created", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),
+)
+"""One row a key that is blocked."""
+
+BLOCK_CHANGES: Final = Table(
+    "block_changes",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("block_id", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("project", Text),
+    Column("rule", Text),
+    Column("alert_id", Text),
+    Index("block_changes_by_time", "at", "id"),
+    Index("block_changes_by_key", "digest", "at"),
+)
+"""Every block and unblock, with who and why. Ids of what an alert did are functions of its event."""
 
 REPLICAS: Final = Table(
     "replicas",
