@@ -44,7 +44,7 @@ class Amount:
             return False
         if self.sign:
             return _COMPARISONS[self.sign](value, self.value)
-        return abs(value - self.value) <= max(self.within, _RELATIVE * abs(self.value))
+        return abs(value - self.value) <= self.within + _RELATIVE * abs(self.value)
 
 
 def amount_of(text: str, unit: str) -> Amount:

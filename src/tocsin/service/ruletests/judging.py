@@ -21,6 +21,8 @@ _MOST_ROWS: Final = 12
 _MOST_GROUPS: Final = 3
 _STEPS: Final = ((86_400 * 10**9, "d"), (3_600 * 10**9, "h"), (60 * 10**9, "m"))
 _FALLING: Final = (Condition.LT, Condition.LTE)
+_MARKS: Final = " ~-+"
+"""In this order where there is none in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,7 @@ def _differences(expected: Expected, got: _Got) -> list[str]:
 
 
 def _rows(rule: Rule, expected: Sequence[Expected], got: Sequence[_Got], matched: Mapping[int, int]) -> tuple[Row, ...]:
-    """Return the two sides, what fits beside each other first where there is no order in time."""
+    """Return the two sides: events in order of time, alerts with what fits first."""
     left = [at for at in range(len(got)) if at not in matched.values()]
     near = dict(matched)
     for number, each in enumerate(expected):
@@ -201,7 +203,8 @@ def _rows(rule: Rule, expected: Sequence[Expected], got: Sequence[_Got], matched
             mark = "~" if why else " "
             rows.append((order, Row(mark, _wanted(rule, each), _told(got[at], each) + suffix)))
     rows += [(got[at].at, Row("+", "", _told(got[at]))) for at in left]
-    rows.sort(key=lambda item: item[0])
+    in_time = any(isinstance(each, ExpectedEvent) for each in expected)
+    rows.sort(key=lambda item: item[0] if in_time else _MARKS.index(item[1].mark))
     return (*(row for _, row in rows[:_MOST_ROWS]), *_more(rows))
 
 

@@ -136,8 +136,12 @@ class _Rules:
             for file in files
             if not self._is_prometheus(file)
         ]
+        told = len(self.mistakes)
+        kept = self._kept()
+        if len(self.mistakes) > told:
+            return
         extra = f"\nrule_files: {json.dumps(own)}\n" if own else ""
-        self.loaded = self._checked(Loader(self.path, environ=self.environ), (self._kept() + extra).encode())
+        self.loaded = self._checked(Loader(self.path, environ=self.environ), (kept + extra).encode())
         if self.loaded is not None:
             self.rules[:0] = self.loaded.rules
             self._refuse_twins()
@@ -192,10 +196,10 @@ class _Rules:
         lines = self.text.splitlines()
         ends = [begin for begin, _ in begins[1:]] + [len(lines) + 1]
         for (begin, key), end in zip(begins, ends, strict=True):
-            if key in OF_LOADER:
-                continue
             if begin == end:
                 self.mistakes.tell((key,), "write each section on lines of its own", at_key=True)
+            if key in OF_LOADER:
+                continue
             for at in range(begin - 1, min(end - 1, len(lines))):
                 lines[at] = ""
         return "\n".join(lines) + ("" if any(key in OF_LOADER for _, key in begins) else "\nrules: []")

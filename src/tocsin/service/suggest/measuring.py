@@ -62,17 +62,23 @@ class Measuring:
             self._plain.heard = self._hear
         self._width = _SECOND
         self._looks = 0
+        self._stretch = -1
+        """In which spans were taken that were not looked at yet; -1 before the first."""
 
     def take(self, batch: SpanBatch) -> None:
         """Take spans in order of time, none before those that were taken."""
         for part in self._parts(batch):
-            self._pass(int(part.end[0]))
+            first = int(part.end[0])
+            if first // self._width != self._stretch:
+                self._look()
+                self._stretch = first // self._width
+            self._pass(first)
             for engine in self._engines():
                 engine.ingest(part, int(part.end[-1]))
-            self._look(int(part.end[-1]))
 
     def finish(self, end: int | None = None) -> dict[RuleKey, Distribution]:
         """Let the rest of the time pass and return what was measured."""
+        self._look()
         self._pass((end or 0) or self._time() + self._idle + _TRACE_GAP)
         for key, traces in self._traces.items():
             self.found[key].add(np.array(list(traces.values()), np.float64))
@@ -106,9 +112,10 @@ class Measuring:
             if engine.time:
                 engine.replay(until, until)
 
-    def _look(self, now: int) -> None:
+    def _look(self) -> None:
+        """Read what was measured after the last span of the stretch."""
         self._look_at_traces()
-        if now < self._begin:
+        if self._stretch < 0 or self._time() < self._begin:
             return
         weight = self._width / _SECOND
         if self._plain is not None:
