@@ -16,6 +16,8 @@ _TITLES = {
     404: "Not found",
     405: "Method not allowed",
     408: "Timeout",
+    409: "Conflict",
+    412: "Changed meanwhile",
     413: "Too large",
     414: "Too long",
     415: "Not JSON",
@@ -24,6 +26,7 @@ _TITLES = {
     429: "Too many requests",
     431: "Too many headers",
     500: "Internal error",
+    503: "Not now",
 }
 
 

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from tocsin.alerts.event import AlertEvent
+from tocsin.alerts.state import AlertState
 from tocsin.engine.ancestry import Ancestry, Keys, keys_of
 from tocsin.engine.batches import ALWAYS, conformed
 from tocsin.engine.config import LimitsConfig, TraceConfig
@@ -467,6 +468,14 @@ class Engine:
             open_traces=len(traces),
             waiting=self._waiting.rows,
         )
+
+    def standing(self) -> dict[tuple[str, str], set[AlertState]]:
+        """Return the states of the alerts of each rule (project, name) that has any which are not at rest."""
+        found: dict[tuple[str, str], set[AlertState]] = {}
+        for watch in self._watches:
+            for alert in watch.alerts.values():
+                found.setdefault(alert.rule.key, set()).add(alert.state)
+        return found
 
     def values(self, now: int | None = None) -> Iterator[GroupValue]:
         """Yield what every rule with a window compares, group by group; to be read before the engine goes on.

@@ -47,6 +47,8 @@ class Watcher:
             patience: how long a wrong state must last before it is reported.
             recheck: time between looks at the content, whatever the file system says.
         """
+        self.path = path
+        self.environ = environ
         self._loader = Loader(path, environ=environ)
         self._interval = interval.total_seconds()
         self._settle = settle.total_seconds()
@@ -55,6 +57,11 @@ class Watcher:
         self._signature: Signature = {}
         self._checked_ns = 0
         self._asked = asyncio.Event()
+
+    @property
+    def digests(self) -> Mapping[Path, bytes | str]:
+        """File -> SHA-256 of the content that the last load read, or why it could not be read."""
+        return self._loader.reading.digests
 
     def load(self) -> Loaded:
         """Load now, and watch from what was read.

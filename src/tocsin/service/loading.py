@@ -152,6 +152,8 @@ class Loader:
         self._around: _Around | None = None
         self.reading = Reading()
         """What the last load looked at, whether it succeeded or not."""
+        self.instead: Mapping[Path, bytes] = {}
+        """What counts as the content of some files at the next load."""
 
     def load(self, data: bytes | None = None) -> Loaded:
         """Return the configuration of the file, or of `data` in its place.
@@ -174,7 +176,7 @@ class Loader:
         return self._load(data, bare=True, anybody=anybody)
 
     def _load(self, data: bytes | None, *, bare: bool, anybody: bool = False) -> Loaded:
-        self.reading = Reading()
+        self.reading = Reading(instead=self.instead)
         outcome = _Outcome()
         parsed = self._parsed(self._path, outcome, data)
         document = parsed.document if parsed else None

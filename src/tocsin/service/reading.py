@@ -28,6 +28,8 @@ class Reading:
     """File -> bytes that it may have."""
     patterns: dict[str, tuple[Path, ...]] = field(default_factory=dict)
     """Pattern -> the files that matched it, sorted."""
+    instead: Mapping[Path, bytes] = field(default_factory=dict)
+    """What counts as the content of some files: a change that is tried before it is written."""
 
     def read(self, path: Path, limit: int) -> bytes:
         """Return the content of a regular file of at most `limit` bytes.
@@ -37,7 +39,7 @@ class Reading:
         """
         self.limits[path] = limit
         try:
-            data = _content(path, limit)
+            data = self.instead[path] if path in self.instead else _content(path, limit)
         except ReadingError as error:
             self.digests[path] = str(error)
             raise

@@ -1,0 +1,210 @@
+"""`/api/v1/contact-points`: who is told. Secrets go in and never come out."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, Final, Protocol, get_args
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from starlette.responses import Response
+
+from tocsin.api.authorization import Reader, requires
+from tocsin.api.changes import Body, IfMatch, answered, demanded, etag, shown
+from tocsin.api.editing import Applied, Edits, FieldProblem, Fields, RejectedError, TakenError, WrittenItem
+from tocsin.api.idempotency import Idempotency
+from tocsin.api.problems import problem
+from tocsin.errors import TocsinError
+from tocsin.notify.email import EmailConfig
+from tocsin.notify.log import LogConfig
+from tocsin.notify.pagerduty import PagerDutyConfig
+from tocsin.notify.slack import SlackConfig
+from tocsin.notify.webhook import WebhookConfig
+from tocsin.security.roles import Principal, Role
+
+__all__ = ["TestOutcome", "Tests", "contact_points_router"]
+
+_ADMIN: Final = Depends(requires(Role.ADMIN, everywhere=True))
+Admin = Annotated[Principal, _ADMIN]
+Name = Annotated[str, Path(max_length=255)]
+_KINDS: Final[Mapping[str, type[BaseModel]]] = {
+    "email": EmailConfig,
+    "log": LogConfig,
+    "pagerduty": PagerDutyConfig,
+    "slack": SlackConfig,
+    "webhook": WebhookConfig,
+}
+_DESTINATIONS: Final = frozenset({"url", "host", "port", "tls", "ca_file", "api_url", "allow_private"})
+"""Fields that say where secrets are sent."""
+
+
+class TestOutcome(Protocol):
+    """How a test notification went."""
+
+    @property
+    def delivered(self) -> bool:
+        """Whether it was taken."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The receiver's answer, or why there is none and what to do."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        ...
+
+
+Tests = Callable[[str], Awaitable["TestOutcome | None"]]
+"""Sends a test notification to a contact point that is in force; None: there is none of that name."""
+
+
+def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
+    """Return the routes of contact points, which `edits` changes and `test` tries."""
+    router = APIRouter(prefix="/api/v1/contact-points", tags=["contact points"])
+    once = Idempotency()
+
+    @router.get("", summary="Contact points")
+    async def list_points(_: Reader) -> JSONResponse:
+        """All of them; of secrets, whether they are set."""
+        found, users = await edits.contact_points(), _users(await edits.rules())
+        shown_all = [_document(name, item, users.get(name, ())) for name, item in found.items()]
+        return JSONResponse({"contact_points": shown_all})
+
+    @router.post("", status_code=201, summary="A new contact point")
+    async def create(request: Request, fields: Body, _: Admin) -> Response:
+        """`name`, and the YAML's own fields; in force when this is answered."""
+        name = fields.get("name")
+        if not isinstance(name, str) or not name:
+            detail = "should be the name that rules use under notify"
+            return problem(422, f"name: {detail}", errors=[{"field": "name", "detail": detail}])
+
+        def decide(before: WrittenItem | None) -> Fields:
+            if before is not None:
+                raise TakenError(f"there is a contact point {name!r} at {before.file}:{before.line}; change that")
+            return {key: value for key, value in fields.items() if key != "name"}
+
+        return await once.once(
+            request, lambda: _changed(edits.change_contact_point(name, decide), name, edits, status=201)
+        )
+
+    @router.get("/{name:path}", summary="One contact point")
+    async def one_point(name: Name, _: Reader) -> JSONResponse:
+        """Its fields without secrets; the ETag guards a change of it."""
+        item = (await edits.contact_points()).get(name)
+        if item is None:
+            raise HTTPException(404)
+        users = _users(await edits.rules())
+        return JSONResponse(_document(name, item, users.get(name, ())), headers={"etag": etag(item)})
+
+    @router.put("/{name:path}", summary="A contact point's fields, all of them")
+    async def replace(name: Name, fields: Body, _: Admin, if_match: IfMatch = None) -> Response:
+        """A secret that is left out stays as it is; one that is null is taken out."""
+        decide = demanded(if_match, lambda before: _kept(before.fields, fields))
+        return await _changed(edits.change_contact_point(name, decide), name, edits)
+
+    @router.delete("/{name:path}", status_code=204, summary="Take a contact point out of the file")
+    async def delete(name: Name, _: Admin, if_match: IfMatch = None) -> Response:
+        """Refused while a rule names it."""
+        if users := _users(await edits.rules()).get(name):
+            return problem(409, f"rules name it: {', '.join(users)}; change them first")
+        return await _changed(edits.change_contact_point(name, demanded(if_match, lambda _: None)), name, edits)
+
+    @router.post("/{name:path}/test", summary="Send a test notification")
+    async def send_test(name: Name, _: Annotated[Principal, Depends(requires(Role.WRITE))]) -> JSONResponse:
+        """To the contact point as it is in force; the answer says what the receiver said."""
+        outcome = await test(name)
+        if outcome is None:
+            raise HTTPException(404)
+        return JSONResponse({"delivered": outcome.delivered, "answer": outcome.text, "seconds": outcome.seconds})
+
+    return router
+
+
+async def _changed(change: Awaitable[Applied], name: str, edits: Edits, *, status: int = 200) -> Response:
+    try:
+        applied = await change
+    except TocsinError as error:
+        return answered(error)
+    if applied.item is None:
+        return JSONResponse({"pending": applied.pending}) if applied.pending else Response(status_code=204)
+    users = _users(await edits.rules()).get(name, ())
+    body = {**_document(name, applied.item, users), "pending": applied.pending}
+    return JSONResponse(body, status_code=status, headers={"etag": etag(applied.item)})
+
+
+def _kept(before: Fields, fields: Fields) -> Fields:
+    """Return the fields with the secrets that stay.
+
+    Raises:
+        RejectedError: they would be sent somewhere else than before.
+    """
+    fields = {key: value for key, value in fields.items() if key != "name"}
+    kept = {
+        key: before[key]
+        for key in _secrets_of(str(fields.get("type", before.get("type"))))
+        if key in before and key not in fields
+    }
+    moved = sorted(key for key in _DESTINATIONS & (fields.keys() | before.keys()) if _moves(key, before, fields, kept))
+    if kept and moved:
+        detail = f"{moved[0]} changes, so the secrets have to be given again: {', '.join(kept)}"
+        raise RejectedError([FieldProblem(key, detail) for key in kept])
+    return {**{key: value for key, value in fields.items() if value is not None}, **kept}
+
+
+def _moves(key: str, before: Fields, fields: Fields, kept: Fields) -> bool:
+    return key not in kept and fields.get(key) != before.get(key)
+
+
+def _secrets_of(kind: str) -> tuple[str, ...]:
+    model = _KINDS.get(kind)
+    if model is None:
+        # Of a kind that is not known nothing is shown but its type.
+        return ()
+    return tuple(field.alias or name for name, field in model.model_fields.items() if _is_secret(field))
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    def holds(kind: object) -> bool:
+        return kind is SecretStr or any(map(holds, get_args(kind)))
+
+    return holds(field.annotation)
+
+
+def _document(name: str, item: WrittenItem, users: Sequence[str]) -> dict[str, Any]:
+    kind = str(item.fields.get("type", ""))
+    secrets = _secrets_of(kind)
+    model = _KINDS.get(kind)
+    known = set() if model is None else {field.alias or key for key, field in model.model_fields.items()}
+    return {
+        "name": name,
+        "type": kind,
+        "contact_point": {
+            key: shown(value) for key, value in item.fields.items() if key in known and key not in secrets
+        },
+        "secrets": {key: item.fields.get(key) not in (None, "", {}) for key in secrets},
+        "used_by": list(users),
+        "file": item.file,
+        "line": item.line,
+        "etag": etag(item),
+    }
+
+
+def _users(rules: Sequence[WrittenItem]) -> dict[str, list[str]]:
+    """Return the rules that name each contact point."""
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        levels = rule.fields.get("levels")
+        places = (
+            [rule.fields, *(level for level in levels if isinstance(level, dict))]
+            if isinstance(levels, list)
+            else [rule.fields]
+        )
+        for place in places:
+            notify = place.get("notify")
+            for name in notify if isinstance(notify, list) else [notify]:
+                if isinstance(name, str) and str(rule.fields.get("name")) not in found.setdefault(name, []):
+                    found[name].append(str(rule.fields.get("name")))
+    return found
