@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+# A file's tests stay together; more than four processes only disturb those that measure.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test test-fast check format lint types imports native-test smoke peers bench chaos soak fuzz proto clean
@@ -24,13 +26,13 @@ demo: install  ## the story of 03:14, live in the terminal
 	$(BIN)/tocsin demo
 
 test: install  ## all tests that this machine can run
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-fast: install  ## the tests without the slow ones
-	$(BIN)/python -m pytest -m 'not slow and not peer'
+	$(PYTEST) -m 'not slow and not peer'
 
 check: format lint types imports native-test  ## what CI runs: format, lint, types, imports, tests with coverage, the wheel
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 	$(MAKE) smoke
 
 format: install
