@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 from comparing import HORIZON, Call, at, play
 from hypothesis import given, settings
@@ -31,6 +32,32 @@ def found(aggregate: Aggregate, values: Sequence[float]) -> float:
             return min(values) if aggregate is Aggregate.MIN else max(values)
 
 
+def events(
+    aggregate: Aggregate,
+    condition: Condition,
+    threshold: float,
+    samples: Sequence[tuple[int, float]],
+    cuts: Sequence[int],
+) -> list[str]:
+    """Return the ids of what samples (group, score) lead to, in requests that begin at `cuts`."""
+    rule = rule_of(
+        metric=Metric.JUDGE_SCORE,
+        aggregate=aggregate,
+        condition=condition,
+        threshold=str(Decimal(threshold)),
+        group_by=(("conversation",),),
+        window_ns=60 * MINUTE,
+        cooldown_ns=0,
+    )
+    spans = [
+        Span(at(i / 100), trace=i + 1, span=i + 1, labels={"conversation": f"c{g}"}, numbers={"judge_score": value})
+        for i, (g, value) in enumerate(samples)
+    ]
+    parts = [tuple(spans[begin:end]) for begin, end in pairwise([0, *cuts, len(spans)])]
+    calls = [Call(part[-1].time, part) for part in parts if part]
+    return sorted(event.id for event in play([rule], [*calls, Call(HORIZON)]))
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     samples=st.lists(
@@ -51,23 +78,12 @@ def test_a_threshold_that_is_met_on_the_way_is_met_in_one_request(
         for i in range(len(samples))
     ]
     threshold = data.draw(st.sampled_from(on_the_way))
-    rule = rule_of(
-        metric=Metric.JUDGE_SCORE,
-        aggregate=aggregate,
-        condition=condition,
-        threshold=str(Decimal(threshold)),
-        group_by=(("conversation",),),
-        window_ns=60 * MINUTE,
-        cooldown_ns=0,
-    )
-    spans = [
-        Span(at(i / 100), trace=i + 1, span=i + 1, labels={"conversation": f"c{g}"}, numbers={"judge_score": value})
-        for i, (g, value) in enumerate(samples)
-    ]
-    deliveries = [[spans], [spans[:cut], spans[cut:]], [[span] for span in spans]]
-    said = [
-        sorted(event.id for event in play([rule], [*(Call(part[-1].time, tuple(part)) for part in parts if part), end]))
-        for parts in deliveries
-        for end in [Call(HORIZON)]
-    ]
+    said = [events(aggregate, condition, threshold, samples, cuts) for cuts in ([], [cut], range(len(samples)))]
     assert said[0] == said[1] == said[2]
+
+
+def test_a_spread_that_was_wide_for_two_samples_is_seen_among_others() -> None:
+    samples = [(0, 0.0), (0, 9.0), *[(0, 4.0), (0, 5.0)] * 4]
+    once = events(Aggregate.STDDEV, Condition.GT, 4, samples, [])
+    assert once
+    assert once == events(Aggregate.STDDEV, Condition.GT, 4, samples, range(len(samples)))
