@@ -76,6 +76,11 @@ class Recorder:
 
 
 def cut(column: TextColumn) -> TextColumn:
+    """Return a column with its values cut; itself where none is too long."""
+    return _pruned(column) if max(map(len, column.values), default=0) > MOST_CHARACTERS else column
+
+
+def _pruned(column: TextColumn) -> TextColumn:
     """Return a column with its values cut, and without those that no row has."""
     used, code = np.unique(column.code, return_inverse=True)
     skip = int(len(used) > 0 and used[0] < 0)
@@ -117,4 +122,5 @@ def _text_of(column: AttributeColumn, *, has_numbers: bool) -> TextColumn | None
     if has_numbers:
         whole = (column.kind == ValueKind.INT) & (np.abs(column.number) < 2.0**53)
         text = kept_where(text, ~whole & ~((column.kind == ValueKind.DOUBLE) & derivable(column.number)))
+        return _pruned(text) if some(text.code >= 0) else None
     return cut(text) if some(text.code >= 0) else None
