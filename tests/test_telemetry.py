@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, forward, guard, journal, recovery, security, self_alerts, storage
+from tocsin.telemetry import Reading, forward, guard, history, journal, recovery, security, self_alerts, storage
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -83,6 +83,7 @@ def everything_happens() -> None:
     storage.storage_write_dropped(reason="queue_full", kind="Recorded", detail="")
     telemetry.memory_measured(resident=2, limit=1)
     telemetry.memory_measured(resident=0, limit=1)
+    history.attributes_left_out(number=1)
     journal.measured(size=0)
     recovery.frozen(seconds=0.02)
     recovery.recovered(snapshot=None, records=0, seconds=0.1)
