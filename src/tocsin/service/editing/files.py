@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ __all__ = ["RuleKey", "Shelf", "TextFile", "field_problems", "read_shelf"]
 
 _KEY: Final = secrets.token_bytes(32)
 """Of entity tags: a plain hash of a contact point would let whoever sees it try out passwords."""
+_MISSING: Final = re.compile(r"(?:no )?'(\w+)'(?: is missing|; add )")
 RuleKey = tuple[str, str]
 """Project and name."""
 
@@ -139,8 +141,11 @@ def field_problems(told: Sequence[str], file: TextFile, path: KeyPath) -> list[F
         at = int(row), int(numbers)
         within = name == str(file.path) and item.line <= at[0] <= item.last_line
         fields = [names for where, names in places if where <= at] if within else []
-        shown = ".".join(map(str, fields[-1])) if fields else ""
         own = detail.split(": ", 1)[1] if within and detail.startswith(("rule ", "contact point ")) else detail
+        names = fields[-1] if fields else ()
+        if within and (missing := _MISSING.match(own)):
+            names = (*names[:-1], missing[1])  # told of what should hold it, which begins with its first key
+        shown = ".".join(map(str, names))
         found.append(FieldProblem(shown, own, place))
     return found
 

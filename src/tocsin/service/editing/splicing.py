@@ -106,7 +106,7 @@ def _attempt(text: str, before: object, path: Path, value: Value, *, anew: bool)
     try:
         root = layout_of(text)
         if root is None:
-            lines = block_lines({path[0]: {} if isinstance(value, _Removed) else value}, 0)[1]
+            lines = block_lines(_applied(None, path, value), 0)[1]
             cuts.replace(len(text), len(text), ("" if not text or text.endswith("\n") else "\n") + "\n".join(lines))
             return cuts.result() + "\n"
         if isinstance(value, _Removed):
