@@ -1,14 +1,17 @@
 """What is recorded of spans, and that it is what was sent."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from history_journals import AT, asked, batches_of, calls_of, recorded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from otlp_requests import Value
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from otlp_requests import Value, request_of
 
 from tocsin import decode, telemetry
 from tocsin.decode import reference
@@ -17,12 +20,14 @@ from tocsin.errors import ConfigError
 from tocsin.model.batch import Needs
 from tocsin.model.recorded import label_of, number_of
 from tocsin.pricing import PriceBook
+from tocsin.receivers.intake import Signal
 from tocsin.semconv.bodies import is_body
 from tocsin.semconv.documents import numeric
 from tocsin.semconv.normalizer import Normalizer
 from tocsin.service.backtest import History, backtest
 from tocsin.service.loading import load_text
 from tocsin.service.serve import stages_of
+from tocsin.service.stages import Offer
 
 RECORDING = "history: {attributes: [app.*, plain]}\n"
 
@@ -135,6 +140,13 @@ def test_bodies_of_messages_are_never_recorded_by_the_beginning_of_their_keys() 
     [batch] = batches_of(loaded, [calls_of([dict.fromkeys(BODIES, "a secret word")])])
     assert not [name for name, each in batch.labels.items() if any("secret" in value for value in each.values)]
     assert all(map(is_body, BODIES))
+    # Nor are they copied on the way.
+    projection = Normalizer(Needs(), recording=loaded.configuration.history.recording()).projection
+    request = request_of(calls_of([dict.fromkeys(BODIES, "a secret word") | {"gen_ai.own": "x"}])).SerializeToString()
+    for decoder in (decode.decoder(projection), reference.Decoder(projection)):
+        columns = decoder.traces([request]).columns.attributes
+        assert "gen_ai.own" in columns
+        assert not [key for key, each in columns.items() if any("secret" in str(value) for value in each.values)]
     assert not is_body("gen_ai.prompt.version")
     assert not is_body("gen_ai.request.temperature")
 
@@ -154,6 +166,12 @@ def test_values_are_cut_to_a_kibibyte() -> None:
     assert batch.labels["app.long"].values == ["x" * 1024]
     assert batch.labels["app.exact"].values == ["é" * 512]
     assert batch.labels["user"].values == ["u" * 1024]
+    request = request_of(calls_of([{}]))
+    pair = request.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="app.list")
+    pair.value.array_value.values.extend([AnyValue(string_value="\x01" * 50)] * 12)
+    stages = stages_of(loaded, PriceBook(loaded.configuration.prices))
+    [batch] = stages.prepare([Offer(Signal.TRACES, request.SerializeToString(), "grpc", AT)]).batches
+    assert [len(value) for value in batch.labels["app.list"].values] == [1024]
 
 
 def test_marks_of_which_a_few_bytes_are_enough_are_recorded_whole() -> None:
@@ -201,6 +219,13 @@ def test_the_engine_is_given_what_its_rules_read_and_no_more() -> None:
     assert {"user", "app.a", "tenant"} <= batch.labels.keys()
     [event] = engine.ingest(batch, int(batch.end[-1]))
     assert event.group == {"tenant": "acme"}
+    other = {"trace_id": b"another trace id", "span_id": b"87654321", "parent_id": b"12345678"}
+    waiting = [replace(each, **other) for each in calls_of([{"app.a": "x"}], at=AT + 10**9)]
+    [batch] = batches_of(loaded, [waiting])
+    engine.ingest(batch, int(batch.end[-1]))
+    state: Any = engine.freeze()["waiting"]()
+    assert "tenant" in state["batch"]["labels"]
+    assert "app.a" not in state["batch"]["labels"]
     # Rules that are gone: what they read is not in requests any more, and nothing fails.
     engine.replace_rules([], engine.time)
     [other] = batches_of(load_text("history: {short_names: []}\n"), [calls_of([{"app.a": "y"}], at=AT + 10**10)])
