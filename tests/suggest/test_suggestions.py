@@ -1,10 +1,12 @@
 """What is suggested, against counting by hand and against a backtest of each candidate."""
 
+import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +14,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from samples import EPOCH, MINUTE, SECOND, Span, batch_of, histories, rule_of
 
+from tocsin.journal.config import JournalConfig
+from tocsin.journal.record import Record
+from tocsin.journal.sqlite import SqliteLog
 from tocsin.model.batch import Needs, SpanClass
 from tocsin.rules.rule import Aggregate, Condition, Level, Metric, Rule, Scope, Severity
-from tocsin.service.backtest import BacktestError, Period, backtest
+from tocsin.service.backtest import BacktestError, History, Period, backtest
 from tocsin.service.backtest.failures import InputProblems
 from tocsin.service.backtest.sources import Part
 from tocsin.service.loading import load_text
@@ -201,6 +206,22 @@ def test_what_history_lacks_is_said() -> None:
     rule = rule_of(metric=Metric.ATTRIBUTE, attribute="app.size", aggregate=Aggregate.AVG)
     (found,) = suggest([rule], lambda: source).rules
     assert "app.size was not recorded for 5 spans: no rule read it then; it counts as absent there" in found.notes
+
+
+def test_recorded_history_suggests_as_the_spans_themselves(tmp_path: Path) -> None:
+    spans = calls(40, MINUTE)
+    rule = rule_of(metric=Metric.OUTPUT_TOKENS, window_ns=5 * MINUTE, group_by=(("tenant",),), threshold=500)
+
+    async def record() -> None:
+        log = SqliteLog.open(tmp_path, JournalConfig())
+        for span in spans:
+            log.append(Record(span.time, span.time, batch_of([span])))
+        await log.close()
+
+    asyncio.run(record())
+    (found,) = suggest([rule], lambda: History(tmp_path, sort=True)).rules
+    (expected,) = suggested(spans, rule)
+    assert (found.measured, found.levels) == (expected.measured, expected.levels)
 
 
 def test_nothing_to_replay_is_told() -> None:

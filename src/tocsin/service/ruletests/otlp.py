@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import orjson
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
@@ -106,8 +107,6 @@ class Spelling:
 
 def _put(into: dict[str, Value], alias: Alias, value: Value) -> None:
     """Write a value into the JSON text of an attribute, beside what is in it."""
-    import orjson
-
     held = into.get(alias.key)
     document = orjson.loads(held) if isinstance(held, str) else {}
     inner = document

@@ -190,9 +190,6 @@ def _replayed(
                 events.setdefault(event.rule.key, []).append(event)
 
     for batch in _batches(source, candidates, wide, tell):
-        first = int(batch.end[0])
-        if engine.time:
-            keep(engine.replay(first, first))
         keep(engine.ingest(batch, int(batch.end[-1])))
     if period.end is not None and engine.time:
         keep(engine.replay(period.end, period.end))
