@@ -219,8 +219,8 @@ def test_the_engine_is_given_what_its_rules_read_and_no_more() -> None:
     assert {"user", "app.a", "tenant"} <= batch.labels.keys()
     [event] = engine.ingest(batch, int(batch.end[-1]))
     assert event.group == {"tenant": "acme"}
-    other = {"trace_id": b"another trace id", "span_id": b"87654321", "parent_id": b"12345678"}
-    waiting = [replace(each, **other) for each in calls_of([{"app.a": "x"}], at=AT + 10**9)]
+    ids: dict[str, Any] = {"trace_id": b"another trace id", "span_id": b"87654321", "parent_id": b"12345678"}
+    waiting = [replace(each, **ids) for each in calls_of([{"app.a": "x"}], at=AT + 10**9)]
     [batch] = batches_of(loaded, [waiting])
     engine.ingest(batch, int(batch.end[-1]))
     state: Any = engine.freeze()["waiting"]()
