@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from tocsin.engine.config import LimitsConfig, TraceConfig
@@ -12,6 +12,7 @@ from tocsin.rules.rule import Rule
 from tocsin.service.backtest.failures import BacktestError, CancelledBacktestError
 from tocsin.service.backtest.findings import compared, rule_report
 from tocsin.service.backtest.period import Period
+from tocsin.service.backtest.reading import lacking, widened
 from tocsin.service.backtest.replay import Outcome, Replay
 from tocsin.service.backtest.report import VERSION, Report, RuleReport, time_of
 from tocsin.service.backtest.sources import Part, Source
@@ -20,8 +21,6 @@ __all__ = ["Progress", "Version", "backtest"]
 
 _LOOKS: Final = 720
 _TOLD_SECONDS: Final = 0.1
-_DAY_NS: Final = 86_400 * 10**9
-_LONGEST_CALENDAR: Final = {"day": 1, "week": 7, "month": 31}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def backtest(
     ]
     run = _Run(source, replays, progress, cancelled)
     begun = time.perf_counter()
-    run.read(_widened(period, [rule for each in replays for rule in each.rules]))
+    run.read(widened(period, [rule for each in replays for rule in each.rules]))
     if not run.spans:
         raise BacktestError(_nothing(source, period))
     outcomes = [each.finish() for each in replays]
@@ -177,30 +176,8 @@ def _step_of(period: Period) -> int | None:
     return max(1, (period.end - period.begin) // _LOOKS)
 
 
-def _widened(period: Period, rules: Sequence[Rule]) -> Period:
-    """Return the period that has to be read: windows, timers and cooldowns of its first moment reach back."""
-    if period.begin is None:
-        return period
-    return replace(period, begin=max(0, period.begin - max(map(_reach_of, rules))))
-
-
-def _reach_of(rule: Rule) -> int:
-    if rule.calendar is not None:
-        return _LONGEST_CALENDAR[rule.calendar.period.value] * _DAY_NS + rule.for_ns
-    return (rule.window_ns or 0) + rule.for_ns + rule.keep_firing_ns + rule.cooldown_ns
-
-
 def _reports(rules: Sequence[Rule], outcome: Outcome, source: Source) -> list[RuleReport]:
-    return [rule_report(rule, outcome, _lacking(rule, source)) for rule in rules]
-
-
-def _lacking(rule: Rule, source: Source) -> list[str]:
-    needs = needs_of([rule])
-    return [
-        f"{name} was not recorded for {count:,} spans: no rule read it then; it counts as absent there"
-        for name, count in sorted(source.lacking.items())
-        if name in needs.labels or name in needs.numbers
-    ]
+    return [rule_report(rule, outcome, lacking(rule, source)) for rule in rules]
 
 
 def _nothing(source: Source, period: Period) -> str:

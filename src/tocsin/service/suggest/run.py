@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from tocsin.alerts.event import AlertEvent
@@ -13,10 +13,10 @@ from tocsin.notify.sentence import measured as shown_rule
 from tocsin.notify.wording import duration, quantity
 from tocsin.rules.needs import needs_of
 from tocsin.rules.rule import Condition, Level, Metric, Rule
-from tocsin.rules.vector import series_of
 from tocsin.service.backtest.failures import BacktestError
 from tocsin.service.backtest.findings import rule_report
 from tocsin.service.backtest.period import Period
+from tocsin.service.backtest.reading import lacking, widened
 from tocsin.service.backtest.replay import Outcome
 from tocsin.service.backtest.report import RuleReport, time_of
 from tocsin.service.backtest.sources import Source
@@ -38,7 +38,6 @@ _NS: Final = 10**9
 _DAY: Final = 86_400 * _NS
 _SHORTEST_NS: Final = 3_600 * _NS
 """Of a shorter history nothing is said a week."""
-_LONGEST_CALENDAR: Final = {"day": 1, "week": 7, "month": 31}
 _STOPS: Final = {
     Condition.ABSENT: "it compares with nothing: what can be changed is 'window', the silence that is too long",
     Condition.PRESENT: "its expression ends in no comparison with a number, so there is no threshold to change",
@@ -96,7 +95,7 @@ def suggest(
     if not rules:
         raise BacktestError("there is no rule to suggest for; enable one, name one with --rule, or use --template")
     period, trace, limits = period or Period(), trace or TraceConfig(), limits or LimitsConfig()
-    wide = _widened(period, rules)
+    wide = widened(period, rules)
     tell = progress or _nobody
     seen, first = _Seen(), source()
     measuring = Measuring(rules, trace, limits, period.begin)
@@ -127,7 +126,7 @@ def suggest(
                 found[rule.key],
                 [(trial, rule_report(trial.candidate, outcome)) for trial in trials if trial.rule is rule],
                 (weeks, per_week),
-                (samples, _lacking(rule, first)),
+                (samples, lacking(rule, first)),
             )
             for rule in rules
         ),
@@ -293,31 +292,3 @@ def _what(rule: Rule) -> str:
     groups = ", ".join(" or ".join(entry) for entry in own.group_by)
     of = f"{aggregate} of {metric}{window}" if window else f"{metric} of each {own.scope.value}"
     return f"{of} by {groups}" if groups else of
-
-
-def _lacking(rule: Rule, source: Source) -> list[str]:
-    needs = needs_of([rule])
-    return [
-        f"{name} was not recorded for {count:,} spans: no rule read it then; it counts as absent there"
-        for name, count in sorted(source.lacking.items())
-        if name in needs.labels or name in needs.numbers
-    ]
-
-
-def _widened(period: Period, rules: Sequence[Rule]) -> Period:
-    """Return the period that has to be read: windows, timers and cooldowns of its first moment reach back."""
-    if period.begin is None:
-        return period
-    return replace(period, begin=max(0, period.begin - max(map(_reach_of, rules))))
-
-
-def _reach_of(rule: Rule) -> int:
-    timers = rule.for_ns + rule.keep_firing_ns + rule.cooldown_ns
-    calendars = [rule.calendar] if rule.calendar is not None else []
-    windows = [rule.window_ns or 0]
-    asked = rule.expression
-    for series in series_of(asked.value, *(asked.limits or ()), asked.gate) if asked is not None else ():
-        windows.append(series.window_ns + series.offset_ns)
-        calendars += [series.calendar] if series.calendar is not None else []
-    windows += [_LONGEST_CALENDAR[each.period.value] * _DAY for each in calendars]
-    return max(windows) + timers
