@@ -281,7 +281,7 @@ def test_any_story_has_the_ends_of_a_plain_table_whatever_is_restarted(story: li
                 world.now += seconds * SECOND
             case "restart":
                 world = world.restarted()
-            case "again":
+            case _:  # again
                 for event in told:
                     world.blocks.act(event)
         for each in ("conv-0", "conv-1", "conv-2"):
