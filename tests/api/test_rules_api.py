@@ -1,12 +1,15 @@
 """Rules and contact points over HTTP, in the real service, down to the characters of the file."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx2
 import pytest
+from otlp_requests import Call, request_of
 from running_service import RunningService
 
 CONFIG = """\
@@ -44,6 +47,7 @@ class Scene:
             name: httpx2.Client(
                 base_url=f"http://{service.addresses['api']}/api/v1",
                 headers={"authorization": f"Bearer the-{name}-token-of-tests"} if name else {},
+                timeout=60,
                 trust_env=False,
             )
             for name in ("admin", "writer", "reader", "bound", "")
@@ -237,3 +241,25 @@ def test_state_and_series_are_shown(scene: Scene) -> None:
         assert next(lines) == "retry: 2000"
         scene.json("POST", "/rules", NEW, status=201)
         assert next(line for line in lines if line.startswith("event:")) == "event: state"
+
+
+def test_a_backtest_tells_how_far_it_is_and_what_it_found(scene: Scene) -> None:
+    now = time.time_ns()
+    calls = [Call.drawn(Random(at), end=now - at * 10**9) for at in range(50)]
+    httpx2.post(
+        f"http://{scene.service.addresses['http']}/v1/traces",
+        content=request_of(calls).SerializeToString(),
+        headers={"content-type": "application/x-protobuf"},
+        trust_env=False,
+    ).raise_for_status()
+    rule = {**NEW, "metric": "cost", "aggregate": "sum", "threshold": 1}
+    assert scene.ask("POST", "/rules/backtest", {"rule": {**rule, "metric": "x"}}).status_code == 422
+    answer = scene.ask("POST", "/rules/backtest", {"rule": rule, "from": "1h"}, who="reader")
+    assert answer.status_code == 200, answer.text
+    lines = [json.loads(line) for line in answer.text.splitlines()]
+    assert lines[-1]["report"]["spans"] == len(calls)
+    assert lines[-1]["report"]["rules"][0]["name"] == "new"
+    assert [line["progress"]["done"] for line in lines[:-1]][-1] == 1.0
+    nothing = scene.ask("POST", "/rules/backtest", {"rule": rule, "to": "2001-01-01"}, accept="text/event-stream")
+    assert [line for line in nothing.text.splitlines() if line.startswith("event:")][-1] == "event: problem"
+    assert scene.ask("POST", "/rules/backtest", {"rule": rule}, who="bound").status_code == 403

@@ -1,6 +1,6 @@
 """`/api/v1/contact-points`: who is told. Secrets go in and never come out."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, Protocol, get_args
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
@@ -15,11 +15,7 @@ from tocsin.api.editing import Applied, Edits, FieldProblem, Fields, RejectedErr
 from tocsin.api.idempotency import Idempotency
 from tocsin.api.problems import problem
 from tocsin.errors import TocsinError
-from tocsin.notify.email import EmailConfig
-from tocsin.notify.log import LogConfig
-from tocsin.notify.pagerduty import PagerDutyConfig
-from tocsin.notify.slack import SlackConfig
-from tocsin.notify.webhook import WebhookConfig
+from tocsin.notify.kinds import AnyContact
 from tocsin.security.roles import Principal, Role
 
 __all__ = ["TestOutcome", "Tests", "contact_points_router"]
@@ -27,13 +23,6 @@ __all__ = ["TestOutcome", "Tests", "contact_points_router"]
 _ADMIN: Final = Depends(requires(Role.ADMIN, everywhere=True))
 Admin = Annotated[Principal, _ADMIN]
 Name = Annotated[str, Path(max_length=255)]
-_KINDS: Final[Mapping[str, type[BaseModel]]] = {
-    "email": EmailConfig,
-    "log": LogConfig,
-    "pagerduty": PagerDutyConfig,
-    "slack": SlackConfig,
-    "webhook": WebhookConfig,
-}
 _DESTINATIONS: Final = frozenset({"url", "host", "port", "tls", "ca_file", "api_url", "allow_private"})
 """Fields that say where secrets are sent."""
 
@@ -156,6 +145,19 @@ def _kept(before: Fields, fields: Fields) -> Fields:
 
 def _moves(key: str, before: Fields, fields: Fields, kept: Fields) -> bool:
     return key not in kept and fields.get(key) != before.get(key)
+
+
+def _models(kind: object) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Yield the kinds of contact points: what `type` says, and their fields."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and "type" in kind.model_fields:
+        for word in get_args(kind.model_fields["type"].annotation):
+            yield str(word), kind
+        return
+    for part in get_args(kind):
+        yield from _models(part)
+
+
+_KINDS: Final[Mapping[str, type[BaseModel]]] = dict(_models(AnyContact))
 
 
 def _secrets_of(kind: str) -> tuple[str, ...]:

@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
+from tocsin.api.backtests import backtests_router
+from tocsin.api.compat.arthur import arthur_router
+from tocsin.api.compat.prela import prela_router
+from tocsin.api.compat.prometheus import prometheus_router
 from tocsin.api.contact_points import contact_points_router
 from tocsin.api.events import events_router
 from tocsin.api.rules import RunningRule, rules_router
@@ -15,6 +19,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.message import MessageWriter, rfc3339
 from tocsin.notify.trial import Outcome, send_test
 from tocsin.rules.sql.config import SqlConfig
+from tocsin.service.backtesting import Backtests
 from tocsin.storage.firings import last_fired
 
 if TYPE_CHECKING:
@@ -34,8 +39,12 @@ def routers_of(service: "Service") -> tuple[APIRouter, ...]:
     if service.editing is not None:
         running = RunningRules(service)
         routers += [
+            backtests_router(service.editing, Backtests(service.editing.path)),
             rules_router(service.editing, running),
             contact_points_router(service.editing, shown.tested),
+            arthur_router(service.editing, running, service.database),
+            prela_router(service.editing, service.database),
+            prometheus_router(service.editing, running, service.database),
         ]
     return tuple(routers)
 

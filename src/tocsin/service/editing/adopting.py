@@ -27,6 +27,11 @@ class Editing:
         self._digests: Mapping[Path, object] = {}
         self._problems: Sequence[str] = ()
 
+    @property
+    def path(self) -> Path:
+        """The configuration file."""
+        return self._watcher.path
+
     async def rules(self) -> Sequence[WrittenItem]:
         """See `Edits.rules`."""
         return await asyncio.to_thread(lambda: self._editor.shelf().rules())
