@@ -72,6 +72,7 @@ def restarted(
 _LEFT_OUT = {
     ("Engine", "_moved_at"): "what `thaw` sets",
     ("Formula", "leaf_ids"): "places in memory",
+    ("Groups", "_remembered"): "what was looked up; looked up again",
     ("Panes", "counts_below"): "follows from when it was moved",
     ("Expressions", "_readers"): "by places in memory",
     ("Projection", "_of"): "found again when it is asked for",
@@ -89,6 +90,9 @@ _LEFT_OUT = {
     ("Ring", "_first"): "the oldest segment; those before it have nothing that is asked for",
     ("Ring", "_logs"): "compared where they belong",
     ("Secret", "_coefficients"): "follow from the value",
+    ("Leaf", "extents"): "decide only what is looked at, and are found anew",
+    ("Planned", "patience"): "as above",
+    ("Planned", "waits"): "as above",
 }
 _IN_ANY_ORDER = {
     ("Agenda", "_times"),

@@ -105,7 +105,7 @@ class Ancestry:
         slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, times)
         if self._texts.is_crowded:
             self._texts.sweep(self._mark_texts)
-        codes = {label: self._texts.codes((text := batch.labels[label]).values)[text.code] for label in self.labels}
+        codes = {label: self._texts.numbers(label, batch.labels[label]) for label in self.labels}
         is_span = batch.span_class != SpanClass.EVALUATION
         every = bool(is_span.all())
         for label in self.labels:

@@ -46,6 +46,8 @@ from tocsin.windows.traces import TraceTimes
 __all__ = ["Engine"]
 
 _SWEEP_NS = 1_000_000_000
+_LOOK_AHEAD = 4096
+"""Rows whose traces are looked up first, to see whether any is complete by then."""
 
 
 class Engine:
@@ -155,7 +157,7 @@ class Engine:
             self._expressions.begin(max(self._time, int(batch.end[0])))
         begin = 0
         while begin < len(batch):
-            due, until = self._next_due(), self._until(int(batch.end[begin]))
+            due, until = self._next_due(), self._until(batch, keys, begin)
             end = len(batch) if batch.end[-1] < until else int(np.searchsorted(batch.end, until, side="left"))
             if end > begin:
                 rows = slice(begin, end)
@@ -164,6 +166,8 @@ class Engine:
                 self._judge.since = self._time
                 self._time = max(self._time, int(batch.end[end - 1]))
                 self._feed(part, keys if whole else keys.part(rows))
+                if due is not None and due <= self._time:
+                    self._close(self._time)
                 self._sweep(self._time)
                 begin = end
             else:
@@ -386,13 +390,42 @@ class Engine:
         parts = self._expiries, self._expressions, self._ancestry.traces, self._judge
         return min((due for part in parts if (due := part.next_due) is not None), default=None)
 
-    def _until(self, begin: int) -> int:
-        """Return the event time before which samples from `begin` on may be taken together: time changes nothing."""
+    def _until(self, batch: SpanBatch, keys: Keys, row: int) -> int:
+        """Return the event time before which samples from a row on may be taken together: time changes nothing."""
         # What these samples make due themselves comes after the reach at the soonest, or at an instant of the clock's.
-        until = begin + self._reach
+        begin = int(batch.end[row])
+        parts = self._expiries, self._expressions, self._judge
         periods = (calendar.bounds(max(begin, self._time))[1] for calendar in self._calendars)
-        marks = (self._expressions.horizon(max(begin, self._time)), self._next_due(), *periods)
-        return max(self._time + 1, min((until, *(mark for mark in marks if mark is not None))))
+        marks = (self._expressions.horizon(max(begin, self._time)), *(part.next_due for part in parts), *periods)
+        until = min((begin + self._reach, *(mark for mark in marks if mark is not None)))
+        due = self._ancestry.traces.next_due
+        if due is not None and due < until:
+            until = self._steady_until(batch, keys, row, due, until)
+        return max(self._time + 1, until)
+
+    def _steady_until(self, batch: SpanBatch, keys: Keys, row: int, due: int, until: int) -> int:
+        """Return the event time before which samples from a row on may be taken though a trace is `due` before it.
+
+        Where no rule is over traces, one that nobody waits for is complete without a consequence but for spans that
+        come after its end: such a one is taken by itself.
+        """
+        end = int(np.searchsorted(batch.end, until, side="left"))
+        if self._trace_rules.leaves or end <= row or batch.end[end - 1] < due:
+            return due
+        traces, ahead = self._ancestry.traces, row
+        while True:  # mostly as far as that, and if not, little was looked up in vain
+            ahead = min(end, row + max(_LOOK_AHEAD, 4 * (ahead - row)))
+            goal = until if ahead == end else int(batch.end[ahead])
+            times = np.maximum(batch.end[row:ahead], self._time)
+            steady = traces.steady_until(keys.trace[row:ahead], times, goal, self._waiting.holds)
+            if steady < goal or ahead == end:
+                return max(due, steady)
+
+    def _close(self, until: int) -> None:
+        """Close the traces that were complete while samples up to `until` were taken, each at its instant."""
+        traces = self._ancestry.traces
+        while (due := traces.next_due) is not None and due <= until:
+            self._complete(due)
 
     def _elapse(self, until: int) -> None:
         """Let event time pass, stopping at every instant at which something happens."""

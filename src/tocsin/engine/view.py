@@ -198,24 +198,7 @@ class View:
         if not grouping:
             groups.slot(())
             return np.zeros(len(self.batch), np.int32)
-        columns = [self._first_known(entry) for entry in grouping]
-        if len(columns) == 1:
-            text = columns[0].compacted()
-            return groups.slots_of_texts(text.values)[text.code]
-        combined = np.zeros(len(self.batch), np.int64)
-        known = np.ones(len(self.batch), np.bool_)
-        for text in columns:
-            combined = combined * (len(text.values) + 1) + text.code
-            known &= text.code >= 0
-        result = np.full(len(self.batch), -1, np.int32)
-        rows = np.flatnonzero(known)
-        _, first, place = np.unique(combined[rows], return_index=True, return_inverse=True)
-        tuples = zip(
-            *([text.values[code] for code in text.code[rows[first]].tolist()] for text in columns),
-            strict=True,
-        )
-        result[rows] = groups.slots_of_keys(tuples)[place]
-        return result
+        return groups.slots_of([self._first_known(entry) for entry in grouping])
 
     def _first_known(self, entry: Sequence[str]) -> TextColumn:
         """Return the first known of a grouping entry's labels; of alternatives each value says whose it is."""

@@ -7,7 +7,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from tocsin.model.columns import TextColumn
+from tocsin.model.columns import TextColumn, distinct_codes
 
 __all__ = ["ABSENT", "NANO_USD", "CostSource", "Needs", "SpanBatch", "SpanClass"]
 
@@ -180,11 +180,15 @@ def _joined(columns: Sequence[TextColumn]) -> TextColumn:
             begins[id(column.values)] = len(values)
             values += column.values
     code = np.concatenate([column.code for column in columns])
-    shift = np.repeat([begins[id(column.values)] for column in columns], [len(column.code) for column in columns])
-    present = code >= 0
-    used, places = np.unique(code[present] + shift[present], return_inverse=True)
-    known: dict[str, int] = {}
-    codes = np.array([known.setdefault(values[place], len(known)) for place in used.tolist()], np.int32)
-    joined = np.full(len(code), -1, np.int32)
-    joined[present] = codes[places]
-    return TextColumn(joined, list(known))
+    if len(begins) > 1:
+        shift = np.repeat([begins[id(column.values)] for column in columns], [len(column.code) for column in columns])
+        code = np.where(code < 0, -1, code + shift)
+    used, places = distinct_codes(code, len(values))
+    texts = [values[place] for place in used.tolist()] if len(used) < len(values) else values
+    known = dict.fromkeys(texts)
+    if len(known) == len(texts):
+        return TextColumn(places, texts)
+    for number, text in enumerate(known):
+        known[text] = number
+    codes = np.array([*map(known.__getitem__, texts), -1], np.int32)  # the last is what -1 finds
+    return TextColumn(codes[places], list(known))

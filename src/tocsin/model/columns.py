@@ -24,7 +24,11 @@ __all__ = [
     "SpanColumns",
     "TextColumn",
     "ValueKind",
+    "distinct_codes",
 ]
+
+_SPARSE = 16
+"""Where there are so many times more values than rows, rows are sorted instead of values marked."""
 
 DEFAULT_CAP = 1024
 """Bytes of a value that are kept unless the projection says otherwise."""
@@ -112,9 +116,28 @@ class TextColumn:
         """Return the column without values that no row has; itself where there can't be many."""
         if len(self.values) <= len(self.code):
             return self
-        used, code = np.unique(self.code, return_inverse=True)
-        skip = int(len(used) > 0 and used[0] < 0)
-        return TextColumn((code - skip).astype(np.int32), [self.values[i] for i in used[skip:].tolist()])
+        used, code = distinct_codes(self.code, len(self.values))
+        return TextColumn(code, [self.values[i] for i in used.tolist()])
+
+
+def distinct_codes(code: NDArray[np.integer], below: int) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Return the distinct codes of a column, rising, and [n] the place of each row's among them; -1 stays -1.
+
+    Args:
+        code: [n] from -1 to `below` - 1.
+        below: how many values there are.
+    """
+    if below > _SPARSE * len(code):
+        distinct, places = np.unique(code, return_inverse=True)
+        skip = int(len(distinct) > 0 and distinct[0] < 0)
+        return distinct[skip:].astype(np.intp), (places - skip).astype(np.int32)
+    number = np.zeros(below + 1, np.int32)  # its last is what -1 finds
+    number[code] = 1
+    number[below] = 0
+    used = number.nonzero()[0]
+    number[used] = np.arange(len(used), dtype=np.int32)
+    number[below] = -1
+    return used, number[code]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.columns import TextColumn
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
+from tocsin.windows.remembered import UNKNOWN, Remembered
 
 __all__ = ["OVERFLOW", "Groups", "Key", "grown"]
 
@@ -20,6 +22,9 @@ OVERFLOW = "(overflow)"
 """Stands for every group past the limit."""
 
 _NEVER = np.iinfo(np.int64).min
+_LARGE = 1 << 12
+_SPARSE = 16
+"""A table of combinations is made where it has so many times more places than there are rows, at the most."""
 
 
 def grown(array: NDArray[np.generic], size: int, fill: object) -> NDArray[np.generic]:
@@ -33,6 +38,29 @@ def grown(array: NDArray[np.generic], size: int, fill: object) -> NDArray[np.gen
         larger = np.zeros(shape, array.dtype) if is_zero else np.full(shape, fill, array.dtype)
     larger[: len(array)] = array
     return larger
+
+
+def _combined(columns: Sequence[TextColumn]) -> tuple[NDArray[np.integer], int]:
+    """Return [n] one number for the codes of each row, -1 where one of them is -1, and how many numbers there are."""
+    if len(columns) == 1:
+        return columns[0].code, len(columns[0].values)
+    combined = np.zeros(len(columns[0].code), np.int64)
+    known = np.ones(len(combined), np.bool_)
+    size = 1
+    for column in columns:
+        combined = combined * len(column.values) + column.code
+        known &= column.code >= 0
+        size *= len(column.values)
+    return np.where(known, combined, -1), size
+
+
+def _keys_of(lists: Sequence[Sequence[str]], combined: NDArray[np.integer]) -> Iterable[Key]:
+    """Return the keys that the numbers of `_combined` stand for."""
+    columns = []
+    for values in reversed(lists):
+        columns.append([values[code] for code in (combined % len(values)).tolist()])
+        combined = combined // len(values)
+    return zip(*reversed(columns), strict=True)
 
 
 class Groups:
@@ -54,6 +82,7 @@ class Groups:
         self._free: list[int] = []
         """A heap: which slot a group gets must not hang on when others were forgotten."""
         self._next = 0
+        self._remembered = Remembered()
 
     def __len__(self) -> int:
         """Return how many groups are known."""
@@ -80,8 +109,33 @@ class Groups:
 
     def slots_of_keys(self, keys: Iterable[Key]) -> NDArray[np.int32]:
         """Return [n] the slot of each key of several labels."""
-        get, create = self._slots.get, self._create
-        return np.array([create(key) if (slot := get(key)) is None else slot for key in keys], np.int32)
+        slot = self.slot
+        return np.array([slot(key) for key in keys], np.int32)
+
+    def slots_of(self, columns: Sequence[TextColumn]) -> NDArray[np.int32]:
+        """Return [n] the slot of each row's key, -1 where a label is absent; `columns` are one for each label."""
+        lists = tuple(column.values for column in columns)
+        code, size = _combined(columns)
+        rows = len(code)
+        if len(columns) > 1 and size > max(_LARGE, _SPARSE * rows) and not self._remembered.holds("", lists):
+            slots = np.full(rows, -1, np.int32)
+            here = (code >= 0).nonzero()[0]
+            distinct, place = np.unique(code[here], return_inverse=True)
+            slots[here] = self.slots_of_keys(_keys_of(lists, distinct))[place]
+            return slots
+        get = self._slots.get
+        slots = self._remembered.of(
+            "",
+            lists,
+            code,
+            size,
+            absent=-1,
+            known=(lambda: [get(value, UNKNOWN) for value in lists[0]]) if len(lists) == 1 and size <= rows else None,
+            found=lambda codes: self.slots_of_keys(_keys_of(lists, codes)),
+        )
+        if self._overflow is not None:  # its keys may get slots of their own later
+            self._remembered.forget([self._overflow], self._next)
+        return slots
 
     def _create(self, key: Key) -> int:
         known = len(self._slots) - (self._overflow is not None)
@@ -133,6 +187,8 @@ class Groups:
             self.keys[slot] = None
             self.last_time[slot] = _NEVER
             heapq.heappush(self._free, slot)
+        if idle:
+            self._remembered.forget(idle, self._next)
         return np.array(idle, np.int64)
 
     @property
@@ -159,6 +215,7 @@ class Groups:
 
     def thaw(self, section: Section) -> None:
         """Take the groups of a state."""
+        self._remembered.clear()
         self._next = section.integer("used", most=1 << 31)
         while self.capacity < self._next:
             self._grow()

@@ -10,9 +10,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.model.columns import TextColumn
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import State
 from tocsin.windows.groups import grown
+from tocsin.windows.remembered import UNKNOWN, Remembered
 
 __all__ = ["Codes", "Texts", "kept_codes", "with_room"]
 
@@ -32,6 +34,7 @@ class Texts:
         self._limit = _FIRST
         self._unused: list[int] = []
         self._is_unused = np.zeros(1024, np.bool_)
+        self._remembered = Remembered()
 
     def __len__(self) -> int:
         """Return how many numbers there are, those without a text included."""
@@ -62,6 +65,21 @@ class Texts:
         self._unused = (~used).nonzero()[0].tolist()
         self._is_unused = ~used
         self._limit = max(_FIRST, 2 * int(np.count_nonzero(used)))
+        self._remembered.clear()  # a text that comes back must say so
+
+    def numbers(self, label: str, column: TextColumn) -> NDArray[np.int32]:
+        """Return [n] the number of each row's text of a label, 0 where there is none."""
+        values, get = column.values, self._codes.get
+        eager = not self._unused and len(values) <= len(column.code)
+        return self._remembered.of(
+            label,
+            (values,),
+            column.code,
+            len(values),
+            absent=0,
+            known=(lambda: [get(value, UNKNOWN) for value in values]) if eager else None,
+            found=lambda codes: self.codes([values[code] for code in codes.tolist()])[:-1],
+        )
 
     def codes(self, values: Sequence[str]) -> NDArray[np.int32]:
         """Return [len(values) + 1] the number of each text; the last is 0, so that -1 finds it."""

@@ -5,8 +5,9 @@ A trace is complete when its root arrived and nothing followed for `grace`, when
 is then remembered for a while, so that a span that comes later is known for what it is.
 """
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,8 @@ class Traces:
         self._labels = TraceLabels(labels, self.known_texts)
         self._is_open = np.zeros(self.capacity, np.bool_)
         self._held = np.zeros(self.capacity, np.bool_)
+        self._marks = np.zeros(self.capacity, np.int32)
+        """Of `steady_until`; zeros between its calls."""
         self._soonest = min(times.grace, times.idle, times.max_age)
         self._failures = Failures()
         self._used = 0
@@ -142,6 +145,7 @@ class Traces:
                 self.capacity *= 2
             self._is_open = grown(self._is_open, self.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
             self._held = grown(self._held, self.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
+            self._marks = np.zeros(self.capacity, np.int32)
             self._facts.reserve(self.capacity)
         self._labels.reserve(rows)
 
@@ -222,6 +226,52 @@ class Traces:
         """An event time before which no trace will be complete; None without open traces."""
         return self._agenda.next_time
 
+    def steady_until(
+        self, keys: NDArray[np.uint64], times: NDArray[np.int64], until: int, waits: Callable[[Slots], list[int]]
+    ) -> int:
+        """Return the event time before which spans may be taken although traces are complete by then.
+
+        These are closed afterwards, each at its own instant, as if every span had come at its time: before what is
+        returned none of them has a span after its end, and nobody waits for it.
+
+        Args:
+            keys: [n] traces of spans that come in turn.
+            times: [n] when, never falling.
+            until: no need to look further.
+            waits: says which of some traces are waited for.
+        """
+        until = min(until, int(times[0]) + self._soonest)
+        known = self._index.find(keys)
+        new = (known < 0).nonzero()[0]
+        room = max(0, self.limit - self._open)
+        if len(new) > room:  # past the limit some are closed before their time
+            until = min(until, int(times[new[room]]))
+        slots = self._agenda.before(until)
+        slots = slots[self._is_open[slots]]
+        due = self._due_times(slots)
+        slots, due = slots[due < until], due[due < until]
+        awaited = waits(slots)
+        if awaited:
+            until = int(due[np.isin(slots, awaited)].min())
+        marked = np.concatenate([slots, *self._forgotten_by(until, len(slots))])
+        since = np.zeros(len(marked), np.int64)
+        since[: len(slots)] = due
+        self._marks[marked] = np.arange(1, len(marked) + 1, dtype=np.int32)
+        number = np.where(known >= 0, self._marks[known], 0)
+        self._marks[marked] = 0
+        late = (number > 0) & (since[number - 1] <= times) if len(marked) else number > 0
+        late |= (known >= 0) & ~self._held[known]
+        return min(until, int(times[late.argmax()])) if late.any() else until
+
+    def _forgotten_by(self, time: int, more: int) -> Iterator[Slots]:
+        """Yield the complete traces that will be forgotten by `time`, if so many more are complete by then."""
+        excess = self._closed_rows + more - self.limit
+        for closed, slots in self._closed:
+            if closed + self.times.idle >= time and excess <= 0:
+                return
+            excess -= len(slots)
+            yield slots
+
     def complete(self, now: int) -> Slots:
         """Close the traces that are complete at event time `now` and return their slots.
 
@@ -269,8 +319,16 @@ class Traces:
             self._closed_rows -= len(slots)
             self._held[slots] = False
             self._dropped += len(slots)
-        if self._used > 1024 and self._dropped * _SPARE > self._used:
+        used = self._used - self._begun_since(now)
+        if used > 1024 and self._dropped * _SPARE > used:
             self.moved = self._compact(self._held[: self._used])
+
+    def _begun_since(self, now: int) -> int:
+        """Return how many traces began at `now` or later: they are the last ones."""
+        first_seen = self.column("first_seen")
+        if not self._used or first_seen[self._used - 1] < now:
+            return 0
+        return self._used - bisect_left(range(self._used), now, key=first_seen.__getitem__)
 
     moved: NDArray[np.int32] | None = None
     """[old slots] where each slot went in the compaction of the last `complete`, -1 where it was dropped; whoever keeps

@@ -5,11 +5,12 @@ it where it belongs, as it does with any late span.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from tocsin.engine.batches import conformed
+from tocsin.engine.batches import conformed, parted
 from tocsin.model.batch import SpanBatch
 
 __all__ = ["in_order"]
@@ -27,8 +28,7 @@ def in_order(sources: Sequence[Iterator[SpanBatch]], *, rows: int, slack_ns: int
         slack_ns: by how much a row may be out of order and still be put in its place.
     """
     newest: dict[int, int] = dict.fromkeys(range(len(sources)), -1)
-    held: list[SpanBatch] = []
-    waiting = 0
+    held = _Held()
     again_at = rows
     while newest:
         source = min(newest, key=lambda number: newest[number])
@@ -36,25 +36,79 @@ def in_order(sources: Sequence[Iterator[SpanBatch]], *, rows: int, slack_ns: int
         if batch is None:
             del newest[source]
             continue
-        held.append(batch)
-        waiting += len(batch)
+        held.add(batch)
         newest[source] = max(newest[source], int(batch.end.max()))
-        if waiting < again_at:
+        if held.rows < again_at:
             continue
-        whole = _sorted(held)
-        ready = int(np.searchsorted(whole.end, min(newest.values()) - slack_ns))
-        ready = max(ready, waiting // 2 if waiting > _MOST_ROWS else 0)
-        cut = ready // rows * rows if ready >= rows else 0
+        again_at = held.rows + rows // 4
+        until = min(newest.values()) - slack_ns
+        if held.rows > _MOST_ROWS:
+            until = max(until, held.median() + 1)
+        elif held.least_before(until) < rows:
+            continue
+        whole = held.taken(until)
+        cut = len(whole) // rows * rows
         for begin in range(0, cut, rows):
             yield _part(whole, begin, begin + rows)
-        held = [_part(whole, cut, waiting)] if cut < waiting else []
-        waiting -= cut
-        # Sorted again only once there is as much more: what waits is not sorted for every batch.
-        again_at = waiting + max(rows, waiting // 2)
-    if held:
-        whole = _sorted(held)
-        for begin in range(0, waiting, rows):
-            yield _part(whole, begin, min(begin + rows, waiting))
+        if cut < len(whole):
+            held.give_back(_part(whole, cut, len(whole)))
+        again_at = held.rows + rows // 4
+    if held.rows:
+        whole = held.taken(None)
+        for begin in range(0, len(whole), rows):
+            yield _part(whole, begin, min(begin + rows, len(whole)))
+
+
+@dataclass(slots=True)
+class _Waiting:
+    batch: SpanBatch
+    first: int
+    last: int
+
+
+class _Held:
+    """Batches that wait. Only what goes out is put in order, so that a row is sorted once however long it waits."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._batches: list[_Waiting] = []
+
+    def add(self, batch: SpanBatch) -> None:
+        """Keep a batch, behind the others."""
+        self._batches.append(_Waiting(batch, int(batch.end.min()), int(batch.end.max())))
+        self.rows += len(batch)
+
+    def give_back(self, batch: SpanBatch) -> None:
+        """Keep a sorted batch that went out and did not fill up: it came before the others."""
+        self._batches.insert(0, _Waiting(batch, int(batch.end[0]), int(batch.end[-1])))
+        self.rows += len(batch)
+
+    def least_before(self, until: int) -> int:
+        """Return how many rows of whole batches end before `until`: so many at least."""
+        return sum(len(each.batch) for each in self._batches if each.last < until)
+
+    def median(self) -> int:
+        """Return the time that half of the rows do not end after."""
+        ends = np.concatenate([each.batch.end for each in self._batches])
+        return int(np.partition(ends, len(ends) // 2)[len(ends) // 2])
+
+    def taken(self, until: int | None) -> SpanBatch:
+        """Remove the rows that end before `until` (None: all), and return them in order; there are some."""
+        going: list[SpanBatch] = []
+        staying: list[_Waiting] = []
+        for each in self._batches:
+            if until is None or each.last < until:
+                going.append(each.batch)
+            elif each.first >= until:
+                staying.append(each)
+            else:
+                early = each.batch.end < until
+                going.append(each.batch.take(early.nonzero()[0]))
+                late = each.batch.take((~early).nonzero()[0])
+                staying.append(_Waiting(late, int(late.end.min()), each.last))
+        self._batches = staying
+        self.rows = sum(len(each.batch) for each in staying)
+        return _sorted(going)
 
 
 def _sorted(batches: Sequence[SpanBatch]) -> SpanBatch:
@@ -68,5 +122,5 @@ def _sorted(batches: Sequence[SpanBatch]) -> SpanBatch:
 def _part(batch: SpanBatch, begin: int, end: int) -> SpanBatch:
     if begin == 0 and end == len(batch):
         return batch
-    part = batch.take(slice(begin, end))  # type: ignore[arg-type]  # a slice takes as well
+    part = parted(batch, slice(begin, end))
     return part.with_labels({name: column.compacted() for name, column in part.labels.items()})

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from tocsin.alerts.event import AlertEvent, Transition
+from tocsin.engine.batches import parted
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.engine import Engine
 from tocsin.engine.leaf import Leaf
@@ -112,7 +113,7 @@ class Replay:
                 self._pass(first)
                 self._look_at = self._after(first)
             end = int(np.searchsorted(batch.end, self._look_at, side="left"))
-            part = batch if begin == 0 and end == len(batch) else _rows(batch, begin, end)
+            part = batch if begin == 0 and end == len(batch) else parted(batch, slice(begin, end))
             self._keep(self.engine.ingest(part, int(part.end[-1])))
             begin = end
 
@@ -212,8 +213,3 @@ def _follow(follower: Follower, reading: Reading, at: int) -> None:
 def _follow_one(follower: Follower, reading: Reading, at: int, key: Key, value: float, near: float) -> None:
     limit = float(reading.rule.levels[0].threshold)
     follower.note(tuple(reading.group(key).items()), at, value, limit, near)
-
-
-def _rows(batch: SpanBatch, begin: int, end: int) -> SpanBatch:
-    part = batch.take(slice(begin, end))  # type: ignore[arg-type]  # a slice takes as well
-    return part.with_labels({name: column.compacted() for name, column in part.labels.items()})
