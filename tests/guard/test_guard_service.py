@@ -151,7 +151,8 @@ async def test_a_large_set_comes_in_parts_of_a_bounded_size() -> None:
         for number in range(4500):
             served.put(f"conv-{number}", reason="x" * 900)
         stream = served.watch()
-        watched, parts = Watched(), []
+        watched = Watched()
+        parts: list[guard_pb2.WatchResponse] = []
         while not (parts and parts[-1].complete):
             parts.append(await stream.read())
             assert not watched.known.is_set(), "half a set is none"
