@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 
 from tocsin.api import health, metrics, problems
 from tocsin.api.edge import Edge, Protection
+from tocsin.api.reference import describe, reference_router
 from tocsin.api.status import Status
 
 __all__ = ["application"]
@@ -36,7 +37,8 @@ def application(
         redirect_slashes=False,  # a redirect would repeat the Host header
     )
     app.state.status = status
-    for router in (health.router, metrics.router, *routers):
+    for router in (health.router, metrics.router, reference_router(), *routers):
         app.include_router(router)
     problems.install(app)
+    describe(app)
     return Edge(app, protection or Protection(), base_path)
