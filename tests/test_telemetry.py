@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 from tocsin import telemetry
-from tocsin.telemetry import Reading, forward, guard, history, journal, recovery, security, self_alerts, storage
+from tocsin.telemetry import (
+    Reading,
+    forward,
+    guard,
+    history,
+    journal,
+    recovery,
+    routing,
+    security,
+    self_alerts,
+    storage,
+)
 
 OPERATIONS = Path(__file__).parents[1] / "docs" / "operations.md"
 PROMISED = (
@@ -86,6 +97,9 @@ def everything_happens() -> None:
     history.attributes_left_out(number=1)
     journal.measured(size=0)
     recovery.frozen(seconds=0.02)
+    routing.notification_held(reason="silenced")
+    routing.routing_not_loaded(reason="down")
+    routing.silence_ended(silence="sil_1", firing=2)
     recovery.recovered(snapshot=None, records=0, seconds=0.1)
     security.request_refused(reason="unauthenticated")
     security.certificate_taken(listener="api", expires=4e9, again=True)

@@ -89,7 +89,7 @@ def test_a_certificate_file_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "/nowhere/ca.pem" in output
 
 
-@pytest.mark.parametrize("written", ["{type: webhook, url: 'https://x.example', mute_timings: []}", "{type: kafka}"])
+@pytest.mark.parametrize("written", ["{type: webhook, url: 'https://x.example', template: x}", "{type: kafka}"])
 def test_what_comes_later_is_said_to(tmp_path: Path, written: str) -> None:
     code, output = run(tmp_path, written)
     assert code == 1

@@ -20,7 +20,7 @@ def test_the_type_chooses_the_contact_point() -> None:
 
 @pytest.mark.parametrize("kind", LATER_KINDS)
 def test_a_kind_that_is_to_come_says_so(kind: str) -> None:
-    with pytest.raises(ValidationError, match="comes in a later version; until then use one of email"):
+    with pytest.raises(ValidationError, match="comes in a later version; until then use one of alertmanager, email"):
         CONFIG.validate_python({"type": kind, "topic": "alerts"})
 
 

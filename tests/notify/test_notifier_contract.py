@@ -20,7 +20,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.http import MAX_ANSWER
 from tocsin.notify.kinds import AnyContact
 
-HTTP_KINDS = ("webhook", "slack_webhook", "slack_bot", "pagerduty")
+HTTP_KINDS = ("webhook", "slack_webhook", "slack_bot", "pagerduty", "alertmanager")
 NETWORK_KINDS = (*HTTP_KINDS, "email")
 CONFIG: TypeAdapter[ContactConfig] = TypeAdapter(AnyContact)
 
@@ -37,6 +37,8 @@ def keys_of(kind: str, port: int) -> dict[str, Any]:
             return {"type": "slack", "bot_token": "xoxb-1", "channel": "#alerts", "api_url": url}
         case "pagerduty":
             return {"type": "pagerduty", "routing_key": "R0123456789ABCDEF0123456789ABCDE", "url": url}
+        case "alertmanager":
+            return {"type": "alertmanager", "url": url}
         case "email":
             mail = {"host": "127.0.0.1", "port": port, "tls": "none"}
             return {"type": "email", "from": "tocsin@test.example", "to": "oncall@test.example", **mail}

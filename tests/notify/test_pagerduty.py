@@ -97,3 +97,13 @@ def test_a_body_over_the_limit_goes_without_its_details() -> None:
 def test_a_routing_key_is_one_word(key: str) -> None:
     with pytest.raises(ValidationError):
         PagerDutyConfig.model_validate({"type": "pagerduty", "routing_key": key})
+
+
+async def test_an_acknowledged_alert_is_acknowledged_there_and_stays_open() -> None:
+    async with FaultServer(default=TAKEN) as server:
+        notifier, event = pagerduty(server), alert_event(Transition.ACKNOWLEDGED)
+        await notifier.send(message_of(event), Attempt(AT))
+        await notifier.aclose()
+        [body] = [request.json for request in server.received]
+        check(body, "pagerduty-enqueue")
+        assert (body["event_action"], body["dedup_key"]) == ("acknowledge", event.alert_id)

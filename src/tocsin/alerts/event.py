@@ -16,6 +16,8 @@ class Transition(StrEnum):
     """It fired, or its level changed (`escalated_from` is set then)."""
     RESOLVED = "resolved"
     REMINDER = "reminder"
+    ACKNOWLEDGED = "acknowledged"
+    """Somebody looks after it. Not of the engine: told only to receivers that follow each alert."""
     TEST = "test"
 
 

@@ -114,6 +114,7 @@ def _summary(row: AlertRow) -> dict[str, Any]:
         "fired_at": rfc3339(row.fired_at),
         "resolved_at": _moment(row.resolved_at),
         "acknowledged_at": _moment(row.acknowledged_at),
+        "acknowledged_by": row.acknowledged_by,
         "shadow": row.shadow,
     }
 
@@ -126,6 +127,8 @@ def _told(told: Told) -> dict[str, Any]:
         **({} if told.event is None else _evidence(told.event)),
         "deliveries": [_delivery(one) for one in told.deliveries],
         "attempts": [_attempt(one) for one in told.attempts],
+        "silenced_by": [] if told.decision is None else list(told.decision.silenced_by),
+        "routing": None if told.decision is None else told.decision.document(),
     }
 
 

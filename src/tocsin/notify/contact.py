@@ -95,6 +95,10 @@ def _rate(value: object) -> Rate | None:
     return Rate(min(int(found[1]), _MAX_RATE), _SECONDS[found[2][0]])
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def checked_url(url: str) -> str:
     """Return an http(s) address that can be sent to.
 
@@ -132,10 +136,11 @@ class ContactConfig(Settings):
     """The keys of every contact point."""
 
     later: ClassVar[Mapping[str, str]] = {
-        "mute_timings": "send to a contact point that mutes by itself",
         "template": "write the rule's 'summary'",
     }
     """Keys of later versions -> what to do until then."""
+    follows_alerts: ClassVar[bool] = False
+    """Whether the receiver keeps a state for each alert, so that none may be told of in a message about others."""
 
     min_severity: Severity = Severity.LOW
     """Events below it are not sent here, unless this contact point was told of the same alert before."""
@@ -145,6 +150,13 @@ class ContactConfig(Settings):
     """Whether loopback, link-local and private addresses may be used."""
     rate_limit: RateLimit = None
     """Over it, messages wait, and those of one alert are merged: the latest wins. None: no limit."""
+    mute_timings: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """When nothing is sent here: names under `mute_timings:`."""
+
+    @property
+    def takes_acknowledgements(self) -> bool:
+        """Whether the receiver can be told that somebody looks after an alert."""
+        return False
 
     def build(self, network: Network) -> Notifier:
         """Return what sends; opens files that it needs (certificates), sends nothing.

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from tocsin.notify.alertmanager import AlertmanagerConfig
 from tocsin.notify.email import EmailConfig
 from tocsin.notify.log import LogConfig
 from tocsin.notify.pagerduty import PagerDutyConfig
@@ -12,8 +13,8 @@ from tocsin.notify.webhook import WebhookConfig
 
 __all__ = ["KINDS", "LATER_KINDS", "AnyContact"]
 
-KINDS = ("email", "log", "pagerduty", "slack", "webhook")
-LATER_KINDS = ("alertmanager", "apprise", "kafka", "otlp", "ticket")
+KINDS = ("alertmanager", "email", "log", "pagerduty", "slack", "webhook")
+LATER_KINDS = ("apprise", "kafka", "otlp", "ticket")
 
 
 def _not_later(value: object) -> object:
@@ -25,7 +26,10 @@ def _not_later(value: object) -> object:
 
 
 AnyContact = Annotated[
-    Annotated[WebhookConfig | SlackConfig | PagerDutyConfig | EmailConfig | LogConfig, Field(discriminator="type")],
+    Annotated[
+        WebhookConfig | SlackConfig | PagerDutyConfig | EmailConfig | AlertmanagerConfig | LogConfig,
+        Field(discriminator="type"),
+    ],
     BeforeValidator(_not_later),
 ]
 """What a user may write under `contact_points:`."""

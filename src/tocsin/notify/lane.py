@@ -8,7 +8,7 @@ import logging
 import sys
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from tocsin.alerts.event import AlertEvent, Transition
@@ -17,8 +17,10 @@ from tocsin.notify.backlog import Backlog, Pending
 from tocsin.notify.clock import Clock
 from tocsin.notify.contact import Answer, Attempt, ContactConfig, Notifier, Rate
 from tocsin.notify.history import AttemptRecord, History, Outcome
-from tocsin.notify.message import MessageWriter
+from tocsin.notify.incidents import Alone, Grouping, Incidents
+from tocsin.notify.message import Message, MessageWriter
 from tocsin.notify.observer import Observer
+from tocsin.notify.routing.tree import Hold
 from tocsin.notify.store import Store, Unfinished
 
 __all__ = ["Delivering", "Lane", "OutboxLimits", "RateGate", "backoff"]
@@ -58,6 +60,7 @@ class Delivering:
     observer: Observer
     store: Store
     history: History
+    grouping: Grouping = field(default_factory=Alone)
 
 
 def backoff(attempts: int, limits: OutboxLimits, random: Random) -> float:
@@ -112,15 +115,23 @@ class Lane:
         self._asked = False
         self._behind_answer = False
         """Whether some were left to the store since it was asked."""
+        self._incidents = Incidents(name, shared.grouping)
         for alert_id in shared.store.told(name):
             self._tell(alert_id)
+            self._incidents.heard(alert_id)
         self._begin(shared.store.unfinished(name))
 
     def __len__(self) -> int:
         return len(self._backlog)
 
-    def offer(self, event: AlertEvent) -> None:
+    def heard(self, alert_id: str) -> bool:
+        """Whether this contact point was told of an alert, or is about to be, and not of its end."""
+        return alert_id in self._told
+
+    def offer(self, event: AlertEvent, notice: Hold | None = None) -> None:
         """Take an event if it is for this contact point; never blocks.
+
+        With a notice it goes into that message, and not into its incident's.
 
         A full queue leaves it in the store, or without a durable one drops the event that it misses least.
         """
@@ -134,7 +145,7 @@ class Lane:
         if shared.store.durable and not self._may_enter():
             self._behind = self._behind_answer = True
         else:
-            self._enter(Pending(event, self._stamp, shared.clock.monotonic()))
+            self._enter(self._pending(event, self._stamp, notice=notice))
         self._changed()
 
     def adopt(self, left: Sequence[Unfinished]) -> None:
@@ -200,7 +211,7 @@ class Lane:
         known = event.alert_id in self._told
         if event.transition is Transition.RESOLVED:
             self._told.pop(event.alert_id, None)
-        elif severe:
+        elif severe and event.transition is not Transition.ACKNOWLEDGED:
             self._tell(event.alert_id)
         return severe or known
 
@@ -234,7 +245,19 @@ class Lane:
         self._newest = max(self._newest, one.published_ns)
         self._stamp = max(self._stamp, one.published_ns)
         if one.event not in self._backlog:
-            self._backlog.add(Pending(one.event, one.published_ns, self._shared.clock.monotonic(), one.attempts))
+            self._backlog.add(self._pending(one.event, one.published_ns, one.attempts))
+
+    def _pending(
+        self, event: AlertEvent, published_ns: int, attempts: int = 0, *, notice: Hold | None = None
+    ) -> Pending:
+        now = self._shared.clock.monotonic()
+        hold = notice or self._incidents.hold_of(event)
+        due = now if hold is None else self._incidents.due(hold, event, now)
+        waiting = self._backlog.next_of(hold.key) if hold is not None else None
+        if waiting is not None and not waiting.batch and due < waiting.due:
+            waiting.due = due  # what is worse than all before does not wait behind them
+            self._backlog.changed(waiting)
+        return Pending(event, published_ns, due, attempts, hold=hold)
 
     def _ask_for_more(self) -> None:
         """Ask the store for what waits there alone, once half of the room is free."""
@@ -278,23 +301,45 @@ class Lane:
         started = shared.clock.monotonic()
         attempt = Attempt(shared.clock.now_ns(), item.attempts + 1, item.merged)
         self._gate.passed(started)
-        self._backlog.take(item)
+        batch = self._backlog.together(item)
+        self._backlog.take(*batch)
         try:
-            answer = await self._send(item, attempt)
+            answer = await self._send(item, batch, attempt)
         except DeliveryError as error:
-            self._failed(item, attempt, error, shared.clock.monotonic() - started)
+            for one in batch:
+                self._failed(one, attempt, error, shared.clock.monotonic() - started)
         else:
-            self._delivered(item, attempt, answer, shared.clock.monotonic() - started)
+            for one in batch:
+                self._delivered(one, attempt, answer, shared.clock.monotonic() - started)
+            self._told_incident(item, batch)
         finally:
             if item.event in self._backlog:
                 self._backlog.put_back(item)
+            else:
+                self._backlog.take()
             self._changed()
 
-    async def _send(self, item: Pending, attempt: Attempt) -> Answer:
+    def _told_incident(self, item: Pending, batch: Sequence[Pending]) -> None:
+        """Note that an incident had a message; what came meanwhile goes into the next."""
+        if item.hold is None:
+            return
+        now = self._shared.clock.monotonic()
+        self._incidents.told(item.hold, [one.event for one in batch], now)
+        following = self._backlog.next_of(item.hold.key)
+        if following is not None:
+            following.due = self._incidents.due(item.hold, following.event, now)
+            self._backlog.changed(following)
+
+    def _message(self, item: Pending, batch: Sequence[Pending]) -> Message:
+        if item.hold is None:
+            return self._shared.writer.message_of(item.event)
+        return self._incidents.message(self._shared.writer, item.hold, [one.event for one in batch])
+
+    async def _send(self, item: Pending, batch: Sequence[Pending], attempt: Attempt) -> Answer:
         seconds = self.config.timeout.total_seconds()
         try:
             async with asyncio.timeout(seconds + _GRACE):
-                return await self._notifier.send(self._shared.writer.message_of(item.event), attempt)
+                return await self._notifier.send(self._message(item, batch), attempt)
         except DeliveryError:
             raise
         except TimeoutError as error:

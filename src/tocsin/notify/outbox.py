@@ -18,9 +18,11 @@ from tocsin.notify.clock import Clock, SystemClock
 from tocsin.notify.contact import ContactConfig, Notifier
 from tocsin.notify.egress import Network
 from tocsin.notify.history import AttemptRecord, History, Outcome
+from tocsin.notify.incidents import Alone, Grouping
 from tocsin.notify.lane import Delivering, Lane, OutboxLimits
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.observer import Observer, SilentObserver
+from tocsin.notify.routing.tree import Hold
 from tocsin.notify.store import MemoryStore, Store
 
 __all__ = ["Outbox", "OutboxLimits"]
@@ -38,6 +40,7 @@ class Outbox:
         limits: of queues and retries.
         clock: time; injected by tests.
         random: jitter; injected by tests.
+        grouping: says which events go into one message; None: each has one of its own.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Outbox:
         limits: OutboxLimits | None = None,
         clock: Clock | None = None,
         random: Random | None = None,
+        grouping: Grouping | None = None,
     ) -> None:
         self._history = History()
         self._shared = Delivering(
@@ -59,6 +63,7 @@ class Outbox:
             observer=observer or SilentObserver(),
             store=store or MemoryStore(),
             history=self._history,
+            grouping=grouping or Alone(),
         )
         self._lanes: dict[str, Lane] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -87,15 +92,26 @@ class Outbox:
         """The names that can be notified now."""
         return tuple(self._lanes)
 
-    def publish(self, event: AlertEvent) -> None:
+    def heard(self, contact_point: str, alert_id: str) -> bool:
+        """Whether a contact point was told of an alert, or is about to be, and not of its end."""
+        lane = self._lanes.get(contact_point)
+        return lane is not None and lane.heard(alert_id)
+
+    @property
+    def acknowledging(self) -> tuple[str, ...]:
+        """The contact points that can be told that somebody looks after an alert."""
+        return tuple(name for name, lane in self._lanes.items() if lane.config.takes_acknowledgements)
+
+    def publish(self, event: AlertEvent, notice: Hold | None = None) -> None:
         """Take an event for its contact points: returns at once and raises nothing.
 
-        Once for the same event is enough.
+        Once for the same event is enough. Events of one notice that are published together are one message, but to
+        contact points that follow each alert.
         """
         for name in dict.fromkeys(event.notify):
             lane = self._lanes.get(name)
             if lane is not None and (not self._closed or self._shared.store.durable):
-                lane.offer(event)
+                lane.offer(event, None if lane.config.follows_alerts else notice)
             else:
                 self._keep_for_later(name, event)
 

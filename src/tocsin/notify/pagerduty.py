@@ -4,7 +4,7 @@ Source: PagerDuty developer documentation, Events API v2 (202 taken; 400 final; 
 summary 1024 characters, dedup_key 255, payload 512 KB).
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import orjson
 from pydantic import AfterValidator, SecretStr
@@ -40,11 +40,18 @@ def _checked_key(key: SecretStr) -> SecretStr:
 class PagerDutyConfig(ContactConfig):
     """A contact point of type pagerduty."""
 
+    follows_alerts: ClassVar[bool] = True
+
     type: Literal["pagerduty"]
     routing_key: Annotated[SecretStr, AfterValidator(_checked_key)]
     """The integration key of a service or an event orchestration."""
     url: HttpUrl = "https://events.pagerduty.com/v2/enqueue"
     """The EU region's is https://events.eu.pagerduty.com/v2/enqueue."""
+
+    @property
+    def takes_acknowledgements(self) -> bool:
+        """Yes: it has an action for it."""
+        return True
 
     def build(self, network: Network) -> "PagerDuty":
         """Return what sends."""
@@ -65,13 +72,15 @@ class PagerDuty:
         )
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
-        """Trigger, or resolve; a test triggers and resolves, so that it leaves nothing open."""
+        """Trigger, acknowledge or resolve; a test triggers and resolves, so that it leaves nothing open."""
         transition = message.event.transition
         answer = None
+        if transition is Transition.ACKNOWLEDGED:
+            return await self._enqueue(_action(message, self._key, "acknowledge"), attempt)
         if transition is not Transition.RESOLVED:
             answer = await self._enqueue(trigger_of(message, attempt, self._key), attempt)
         if transition in (Transition.RESOLVED, Transition.TEST):
-            resolved = await self._enqueue(_resolve(message, self._key), attempt)
+            resolved = await self._enqueue(_action(message, self._key, "resolve"), attempt)
             answer = answer or resolved
         return answer or Answer("202")
 
@@ -86,10 +95,8 @@ class PagerDuty:
         return Answer(str(answer.status), answer.excerpt)
 
 
-def _resolve(message: Message, key: str) -> bytes:
-    return orjson.dumps(
-        {"routing_key": key, "event_action": "resolve", "dedup_key": message.event.alert_id[:_DEDUP_KEY]}
-    )
+def _action(message: Message, key: str, action: str) -> bytes:
+    return orjson.dumps({"routing_key": key, "event_action": action, "dedup_key": message.event.alert_id[:_DEDUP_KEY]})
 
 
 def trigger_of(message: Message, attempt: Attempt, key: str) -> bytes:

@@ -147,7 +147,7 @@ def expression_text(rule: Rule) -> str:
 
 def has_window(rule: Rule) -> bool:
     """Whether it looks at more than one sample."""
-    return rule.window_ns is not None or rule.calendar is not None or rule.expression is not None
+    return not rule.judges_each
 
 
 def window_text(rule: Rule) -> str:

@@ -91,6 +91,11 @@ class SlackConfig(ContactConfig):
             raise ValueError("a webhook_url has its channel built in; take out channel and user, or use bot_token")
         return self
 
+    @property
+    def takes_acknowledgements(self) -> bool:
+        """Whether there are threads to say it in."""
+        return self.bot_token is not None
+
     def build(self, network: Network) -> "SlackBot | SlackWebhook":
         """Return what sends."""
         return SlackBot(self, network) if self.bot_token is not None else SlackWebhook(self, network)
@@ -144,6 +149,8 @@ class SlackBot:
         told = await self._call("chat.postMessage", payload, attempt)
         if thread is None:
             self._remember(event.alert_id, told)
+        if event.transition is Transition.RESOLVED and event.alert_id.startswith("inc_"):
+            self._threads.pop(event.alert_id, None)  # an incident that begins anew has a thread of its own
         return Answer("200", f"ok, channel {clean(told.get('channel'), 40)}, ts {clean(told.get('ts'), 40)}")
 
     async def aclose(self) -> None:

@@ -15,7 +15,7 @@ from liquid.exceptions import LiquidError
 
 from tocsin.notify import wording
 
-__all__ = ["VARIABLES", "TemplateError", "problem_of", "render", "render_url"]
+__all__ = ["VARIABLES", "TemplateError", "literal", "problem_of", "render", "render_url"]
 
 VARIABLES = (
     "condition",
@@ -106,6 +106,12 @@ def render_url(template: str, variables: Mapping[str, object]) -> str:
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise TemplateError("the address does not begin with http:// or https:// and a host")
     return url
+
+
+def literal(text: str) -> str:
+    """Return a template that renders as `text`, whatever is in it."""
+    safe = text.replace("{%", "{ %").replace("%}", "% }")
+    return "{% raw %}" + safe + "{% endraw %}"
 
 
 def _rendered(template: str, variables: Mapping[str, object], *, urls: bool) -> str:

@@ -19,7 +19,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpSender, error_of
 from tocsin.notify.message import Message
 
-__all__ = ["Webhook", "WebhookConfig"]
+__all__ = ["Webhook", "WebhookConfig", "checked_headers"]
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "content-type"})
@@ -39,7 +39,12 @@ def _checked_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _checked_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+def checked_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    """Return headers that a person may add to a request.
+
+    Raises:
+        ValueError: one is no header, is ours, or has a value that none can have; the text does not repeat values.
+    """
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no header name")
@@ -57,7 +62,7 @@ class WebhookConfig(ContactConfig):
     url: SecretUrl
     secret: Annotated[SecretStr, AfterValidator(_checked_secret)] | None = None
     """`whsec_…`; signs every request. Without it nothing is signed."""
-    headers: Annotated[dict[str, SecretStr], AfterValidator(_checked_headers)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, SecretStr], AfterValidator(checked_headers)] = Field(default_factory=dict)
     """Sent with every request, like Authorization."""
     ca_file: Path | None = None
     """PEM certificates to trust in place of the system's."""

@@ -11,7 +11,7 @@ from tocsin.rules.measured import default_aggregate, measured_question
 from tocsin.rules.problems import Mistake, Mistakes
 from tocsin.rules.queries import expression_question, query_question
 from tocsin.rules.question import Question, RuleContext
-from tocsin.rules.rule import BlockAction, Rule
+from tocsin.rules.rule import ROUTED, BlockAction, Rule
 from tocsin.rules.versions import version_of
 
 __all__ = ["RuleContext", "compile_rule", "default_aggregate"]
@@ -40,6 +40,8 @@ def compile_rule(config: RuleConfig, context: RuleContext | None = None) -> tupl
     if config.mode is Mode.SHADOW:
         parts["levels"] = tuple(replace(level, notify=()) for level in question.levels)
         parts["actions"] = ()
+    elif context.routed:
+        parts["levels"] = tuple(replace(level, notify=level.notify or (ROUTED,)) for level in question.levels)
     if mistakes:
         return None, mistakes
     return Rule(**parts, version=version_of(parts)), mistakes

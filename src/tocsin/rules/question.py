@@ -35,6 +35,8 @@ class RuleContext:
     sampling: Sampling = Sampling.IGNORE
     timezone: str = "UTC"
     sql: SqlConfig = field(default_factory=SqlConfig)
+    routed: bool = False
+    """There are routes: they say who is told where the rule does not."""
 
 
 @dataclass(slots=True, kw_only=True)

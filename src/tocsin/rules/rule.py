@@ -12,6 +12,7 @@ from tocsin.rules.measures import Aggregate, Condition, Metric, NoData, Sampling
 from tocsin.rules.vector import Expression
 
 __all__ = [
+    "ROUTED",
     "Aggregate",
     "BlockAction",
     "Condition",
@@ -23,6 +24,10 @@ __all__ = [
     "Scope",
     "Severity",
 ]
+
+
+ROUTED = "(routes)"
+"""In `Level.notify`: whomever `routes:` names for the alert, as the rule itself names nobody."""
 
 
 class Severity(StrEnum):

@@ -16,6 +16,9 @@ from tocsin.history.config import HistoryConfig
 from tocsin.journal.config import JournalConfig
 from tocsin.model.settings import Settings
 from tocsin.notify.kinds import AnyContact
+from tocsin.notify.routing.inhibition import InhibitRule
+from tocsin.notify.routing.timings import TimeInterval
+from tocsin.notify.routing.tree import RouteConfig, missing_names
 from tocsin.pricing.config import PricesConfig
 from tocsin.receivers.config import ReceiversConfig
 from tocsin.rules.config import RuleConfig, TimeZone
@@ -65,7 +68,6 @@ class Configuration(Settings):
     """A whole configuration file; docs/rules.md explains every field."""
 
     later: ClassVar[Mapping[str, str]] = {
-        "routes": "name contact points under each rule's 'notify'",
         "cluster": "run one process",
     }
     """Keys of later versions -> what to do until then."""
@@ -79,6 +81,10 @@ class Configuration(Settings):
     guard: GuardConfig = GuardConfig()
     self_alerts: SelfAlertsConfig = SelfAlertsConfig()
     trace_url: Annotated[str, AfterValidator(_trace_url)] | None = None
+    routes: tuple[RouteConfig, ...] = ()
+    """Who is told of alerts whose rule does not say."""
+    mute_timings: dict[str, tuple[TimeInterval, ...]] = Field(default_factory=dict)
+    inhibit_rules: tuple[InhibitRule, ...] = ()
     contact_points: dict[str, AnyContact] = Field(default_factory=dict)
     prices: PricesConfig = PricesConfig()
     attributes: AttributesConfig = AttributesConfig()
@@ -99,6 +105,18 @@ class Configuration(Settings):
     def _tells_somebody(self) -> "Configuration":
         if missing := self.self_alerts.missing(self.contact_points):
             raise ValueError(f"self_alerts.notify: there is no contact point {missing[0]!r}; add it or take it out")
+        return self
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> "Configuration":
+        if mistake := missing_names(self.routes, self.contact_points, self.mute_timings):
+            raise ValueError(mistake)
+        for name, contact in self.contact_points.items():
+            for timing in contact.mute_timings:
+                if timing not in self.mute_timings:
+                    raise ValueError(
+                        f"contact_points.{name}.mute_timings: there is no {timing!r}; add it under mute_timings"
+                    )
         return self
 
     @model_validator(mode="after")

@@ -245,7 +245,9 @@ class Loader:
             outcome.problems.append(document.problem(Mistake(("templates", *mistake.path), shown, mistake.at_key)))
         context = RuleContext()
         if configuration is not None:
-            context = RuleContext(configuration.sampling, configuration.timezone, configuration.sql)
+            context = RuleContext(
+                configuration.sampling, configuration.timezone, configuration.sql, routed=bool(configuration.routes)
+            )
         around = _Around(context, {**built_in(), **own}, tuple(each.content for each in own.values()))
         if around != self._around:
             self._meanings.clear()

@@ -19,7 +19,9 @@ from tocsin.api.alerts import alerts_router
 from tocsin.api.blocks import blocks_router
 from tocsin.api.dead_letters import dead_letters_router
 from tocsin.api.events import Events
+from tocsin.api.idempotency import Idempotency
 from tocsin.api.server import serving_api
+from tocsin.api.silences import acknowledge_router, silences_router
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
 from tocsin.errors import ConfigError
@@ -52,6 +54,7 @@ from tocsin.service.pipeline import Pipeline
 from tocsin.service.readings import reading_of
 from tocsin.service.recovery import recover
 from tocsin.service.resources import routers_of
+from tocsin.service.routing import Routing
 from tocsin.service.self_alerts.telling import tell
 from tocsin.service.self_alerts.watch import SelfWatch
 from tocsin.service.snapshots import Snapshots
@@ -100,7 +103,14 @@ class Service:
         self.blocks = Blocks(self.database, limit=configuration.guard.max_blocks)
         self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
         self._observer = DeliveryTelemetry(self.watch, self._attempts_of)
-        self.outbox = Outbox(_writer_of(configuration, self._observer), observer=self._observer, store=self.database)
+        self.routing = Routing(self.database)
+        self.outbox = Outbox(
+            _writer_of(configuration, self._observer),
+            observer=self._observer,
+            store=self.database,
+            grouping=self.routing.router,
+        )
+        self.routing.begin(self.outbox, configuration)
         self.budget = ByteBudget(configuration.limits.in_flight_bytes, check=lambda: self.pipeline.admit(0))
         self._also = also
         self.editing = None if files is None else Editing(files)
@@ -125,12 +135,15 @@ class Service:
         telemetry.started(version=__version__, decoder=self.status.decoder)
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.database)
+            await self.routing.load()
             await self._open_log(stack)
             await stack.enter_async_context(self.blocks.running())
             await stack.enter_async_context(self.outbox)
             routers = (
                 alerts_router(self.database),
                 dead_letters_router(self.database, self.outbox),
+                acknowledge_router(self.database, self.routing),
+                silences_router(self.database, self.routing, Idempotency().once),
                 blocks_router(self.blocks, self.database, configuration.guard.headers),
                 *routers_of(self),
             )
@@ -215,7 +228,10 @@ class Service:
     async def _beside(self) -> AsyncIterator[None]:
         """Take snapshots and watch over the service itself while the block runs."""
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(self._look_after(), name="self-watch")]
+            running = [
+                tasks.create_task(self._look_after(), name="self-watch"),
+                tasks.create_task(self.routing.run(), name="routing"),
+            ]
             if self._snapshots is not None:
                 running.append(tasks.create_task(self._snapshots.run(), name="snapshots"))
             try:
@@ -288,6 +304,7 @@ class Service:
         except ConfigError as error:
             self._refuse(error)
             return
+        self.routing.adopt(new)
         await self.pipeline.swap(stages, outcome.rules, await asyncio.to_thread(dump_rules, outcome.rules))
         if prices is not self.prices:
             prices.start()
@@ -319,9 +336,8 @@ class Service:
         return self.outbox.attempts(event_id)
 
     def _publish(self, event: AlertEvent) -> None:
-        self.database.record(event)
         self.blocks.act(event)
-        self.outbox.publish(event)
+        event = self.routing.publish(event)
         self.events.alert(event)
         if self._also is not None:
             self._also(event)

@@ -11,10 +11,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tocsin.alerts.document import load_event
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import AlertState
+from tocsin.notify.routing.decision import Decision
 from tocsin.rules.rule import Severity
-from tocsin.storage.tables import ALERTS, ATTEMPTS, DELIVERIES, EVENTS, LABELS, clean, label_digest
+from tocsin.storage.routing import decision_of
+from tocsin.storage.tables import ALERTS, ATTEMPTS, DELIVERIES, EVENTS, LABELS, ROUTING, clean, label_digest
 
-__all__ = ["AlertFilter", "AlertRow", "AttemptRow", "DeliveryRow", "Label", "Told", "alert", "alerts", "story_of"]
+__all__ = [
+    "AlertFilter",
+    "AlertRow",
+    "AttemptRow",
+    "DeliveryRow",
+    "Label",
+    "Told",
+    "alert",
+    "alerts",
+    "story_of",
+]
 
 MOST_EVENTS = 500
 """Events of one alert that are shown, the newest."""
@@ -63,6 +75,7 @@ class AlertRow:
     fired_at: int
     resolved_at: int | None
     acknowledged_at: int | None
+    acknowledged_by: str | None
     shadow: bool
     """Its rule is on trial: nobody is told."""
 
@@ -101,6 +114,8 @@ class Told:
     event: AlertEvent | None
     deliveries: tuple[DeliveryRow, ...]
     attempts: tuple[AttemptRow, ...]
+    decision: Decision | None
+    """What routing made of it; None where nobody was to hear of it, or it was before there was routing."""
 
 
 async def alerts(
@@ -137,6 +152,7 @@ async def story_of(connection: AsyncConnection, alert_id: str) -> list[Told]:
     attempts = await _by_event(
         connection, select(ATTEMPTS).where(ATTEMPTS.c.event_id.in_(ids)).order_by(ATTEMPTS.c.at, ATTEMPTS.c.number)
     )
+    routing = await _by_event(connection, select(ROUTING).where(ROUTING.c.event_id.in_(ids)))
     return [
         Told(
             event_id=row.id,
@@ -151,6 +167,7 @@ async def story_of(connection: AsyncConnection, alert_id: str) -> list[Told]:
                 AttemptRow(one.contact_point, one.number, one.outcome, one.at, one.seconds, one.answer)
                 for one in attempts.get(row.id, ())
             ),
+            decision=next((decision_of(one) for one in routing.get(row.id, ())), None),
         )
         for row in events
     ]
@@ -201,6 +218,7 @@ def _alert_of(row: Row[Any]) -> AlertRow:
         fired_at=row.fired_at,
         resolved_at=row.resolved_at,
         acknowledged_at=row.acknowledged_at,
+        acknowledged_by=row.acknowledged_by,
         shadow=bool(row.shadow),
     )
 

@@ -20,13 +20,15 @@ from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.alerts.state import AlertState
 from tocsin.guard.block import BlockChange
 from tocsin.notify.history import AttemptRecord, Outcome
+from tocsin.notify.routing.decision import Decision
 from tocsin.storage.blocks import BlockRows
-from tocsin.storage.tables import ALERTS, ATTEMPTS, DELIVERIES, EVENTS, LABELS, WAITING, clean, label_digest
+from tocsin.storage.tables import ALERTS, ATTEMPTS, DELIVERIES, EVENTS, LABELS, ROUTING, WAITING, clean, label_digest
 
-__all__ = ["Accepted", "Attempted", "Change", "Finished", "Recorded", "event_time", "written"]
+__all__ = ["Accepted", "Attempted", "Change", "Decided", "Finished", "Recorded", "event_time", "written"]
 
 _LARGEST: Final = 2**63 - 1
 _ANSWER_LIMIT: Final = 2_000
+_BY_PEOPLE: Final = ("acknowledged_at", "acknowledged_by")
 Row: TypeAlias = dict[str, Any]
 
 
@@ -66,7 +68,14 @@ class Finished:
     at: int
 
 
-Change: TypeAlias = Recorded | Accepted | Attempted | Finished | BlockChange
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """It was decided who is told of an event. Comes after the event's `Accepted`."""
+
+    decision: Decision
+
+
+Change: TypeAlias = Recorded | Accepted | Attempted | Finished | Decided | BlockChange
 
 
 @dataclass(slots=True)
@@ -79,6 +88,7 @@ class _Rows:
     deliveries: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
     updates: list[Row] = field(default_factory=list)
+    routing: list[Row] = field(default_factory=list)
     blocks: BlockRows = field(default_factory=BlockRows)
     documents: dict[str, bytes] = field(default_factory=dict)
 
@@ -92,6 +102,8 @@ class _Rows:
                 self._attempt(change)
             case Finished():
                 self.updates.append(_update_row(change))
+            case Decided():
+                self.routing.append(_routing_row(change.decision))
             case BlockChange():
                 self.blocks.add(change)
 
@@ -173,6 +185,7 @@ async def written(connection: AsyncConnection, changes: Sequence[Change]) -> Non
         (statements.events, sorted(rows.events, key=lambda row: str(row["id"]))),
         (statements.deliveries, sorted(rows.deliveries, key=lambda row: (row["contact_point"], row["event_id"]))),
         (statements.attempts, rows.attempts),
+        (statements.routing, sorted(rows.routing, key=lambda row: str(row["event_id"]))),
         # Stable: the changes of one delivery stay in their order.
         (statements.updates, sorted(rows.updates, key=lambda row: (row["of_point"], row["of_event"]))),
     ):
@@ -208,6 +221,7 @@ def _alert_row(event: AlertEvent) -> Row:
         "resolved_at": _time(event.resolved_at) if ended and event.resolved_at is not None else None,
         "changed_at": event_time(event),
         "acknowledged_at": None,
+        "acknowledged_by": None,
         "shadow": int(event.rule.shadow),
     }
 
@@ -220,6 +234,16 @@ def _update_row(change: Finished) -> Row:
         "in_attempts": 0,
         "in_outcome": clean(change.text[:_ANSWER_LIMIT]),
         "in_finished": _time(change.at),
+    }
+
+
+def _routing_row(decision: Decision) -> Row:
+    document = json.dumps(decision.document(), ensure_ascii=False, separators=(",", ":"))
+    return {
+        "event_id": decision.event_id,
+        "alert_id": decision.alert_id,
+        "at": _time(decision.at),
+        "document": clean(document),
     }
 
 
@@ -239,6 +263,7 @@ class _Statements:
     events: Insert
     deliveries: Insert
     attempts: Insert
+    routing: Insert
     updates: Update
 
 
@@ -249,7 +274,7 @@ def _statements(dialect: Any) -> _Statements:  # noqa: ANN401  # a module of SQL
     changed = {
         column.name: new[column.name]
         for column in ALERTS.columns
-        if column.name not in ("id", "project", "rule", "version", "labels", "started_at", "acknowledged_at")
+        if column.name not in ("id", "project", "rule", "version", "labels", "started_at", *_BY_PEOPLE)
     }
     # An end at the same instant as another change is later than it, whichever process writes it first.
     ends = and_(new.changed_at == ALERTS.c.changed_at, new.state == AlertState.RESOLVED.value)
@@ -260,6 +285,7 @@ def _statements(dialect: Any) -> _Statements:  # noqa: ANN401  # a module of SQL
         events=insert(EVENTS).on_conflict_do_nothing(),
         deliveries=insert(DELIVERIES).on_conflict_do_nothing(),
         attempts=insert(ATTEMPTS).on_conflict_do_nothing(),
+        routing=insert(ROUTING).on_conflict_do_nothing(),
         updates=_update(),
     )
 

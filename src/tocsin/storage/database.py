@@ -21,10 +21,11 @@ from tocsin.errors import ConfigError, OverloadedError
 from tocsin.guard.block import BlockChange, Kept
 from tocsin.model.settings import nanoseconds
 from tocsin.notify.history import AttemptRecord, Outcome
+from tocsin.notify.routing.decision import Decision
 from tocsin.notify.store import Follower, Unfinished
 from tocsin.storage import queries
 from tocsin.storage.blocks import kept_blocks
-from tocsin.storage.changes import Accepted, Attempted, Change, Finished, Recorded, written
+from tocsin.storage.changes import Accepted, Attempted, Change, Decided, Finished, Recorded, written
 from tocsin.storage.config import StorageConfig
 from tocsin.storage.engines import FILE, engine_of, is_corrupt, move_aside, prepare_directory, reason_of
 from tocsin.storage.health import Health
@@ -119,6 +120,13 @@ class Database:
         """Keep a change of an alert; the same event again changes nothing. Never blocks, never raises."""
         if event.transition is not Transition.TEST:
             self._writer.put(Recorded(event))
+
+    def decided(self, decision: Decision) -> None:
+        """Keep what routing made of an event. Never blocks, never raises.
+
+        To be called after `Outbox.publish`, so that nothing is decided that is not owed.
+        """
+        self._writer.put(Decided(decision))
 
     async def settled(self) -> None:
         """Return once everything that was given before is committed; waits as long as the database is down."""
@@ -237,6 +245,15 @@ class Database:
         async with self._reading(), self._ready().connect() as connection:
             await connection.execution_options(reads=True)
             yield connection
+
+    async def change(self, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run `act` in a transaction of its own, past what waits, and return what it returns.
+
+        Raises:
+            OverloadedError: the database can't be used at present.
+        """
+        async with self._reading():
+            return await self._transaction(act)
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:

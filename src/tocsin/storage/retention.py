@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Delete, delete, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tocsin.storage.tables import ALERTS, ATTEMPTS, BLOCK_CHANGES, DELIVERIES, WAITING
+from tocsin.storage.tables import ALERTS, ATTEMPTS, BLOCK_CHANGES, DELIVERIES, ROUTING, SILENCES, WAITING
 
 __all__ = ["CHUNK", "delete_before"]
 
@@ -68,10 +68,26 @@ def _statements(cutoff: int) -> tuple[Delete, ...]:
         .limit(CHUNK)
         .with_for_update(skip_locked=True)
     )
+    routing = (
+        select(ROUTING.c.event_id)
+        .where(ROUTING.c.at < cutoff)
+        .order_by(ROUTING.c.at)
+        .limit(CHUNK)
+        .with_for_update(skip_locked=True)
+    )
+    silences = (
+        select(SILENCES.c.id)
+        .where(SILENCES.c.ends_at < cutoff)
+        .order_by(SILENCES.c.ends_at)
+        .limit(CHUNK)
+        .with_for_update(skip_locked=True)
+    )
     return (
         delete(ALERTS).where(ALERTS.c.id.in_(alerts)),  # labels and events go with it
         delete(DELIVERIES).where(tuple_(*_DELIVERY).in_(deliveries)),
         delete(ATTEMPTS).where(tuple_(*_ATTEMPT).in_(attempts)),
+        delete(ROUTING).where(ROUTING.c.event_id.in_(routing)),
+        delete(SILENCES).where(SILENCES.c.id.in_(silences)),
         delete(BLOCK_CHANGES).where(BLOCK_CHANGES.c.id.in_(blocks)),
     )
 

@@ -32,6 +32,8 @@ __all__ = [
     "LABELS",
     "METADATA",
     "REPLICAS",
+    "ROUTING",
+    "SILENCES",
     "WAITING",
     "clean",
     "label_digest",
@@ -67,6 +69,7 @@ ALERTS: Final = Table(
     Column("changed_at", BigInteger, nullable=False),  # event time of the last change: an older one changes nothing
     Column("acknowledged_at", BigInteger),
     Column("shadow", Integer, nullable=False, server_default="0"),  # 1: the rule is on trial
+    Column("acknowledged_by", Text),
     Index("alerts_by_time", "fired_at", "id"),
     Index("alerts_by_rule", "rule", "fired_at", "id"),
     Index("alerts_by_state", "state", "fired_at", "id"),
@@ -183,6 +186,38 @@ REPLICAS: Final = Table(
     Column("seen", BigInteger, nullable=False),  # by the database's clock
 )
 """Processes that deliver from this database; what one leaves that was not seen for a while, another takes over."""
+
+ROUTING: Final = Table(
+    "alert_routing",
+    METADATA,
+    Column("event_id", Text, primary_key=True),
+    Column("alert_id", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # wall clock
+    Column("document", Text, nullable=False),  # JSON: who is told, who is not and why
+    Index("routing_by_alert", "alert_id", "at"),
+    Index("routing_by_time", "at"),
+)
+"""What routing made of each event that anybody was to hear of.
+
+Written after its deliveries: an event without a row here may be decided again.
+"""
+
+SILENCES: Final = Table(
+    "silences",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("matchers", Text, nullable=False),  # JSON list of texts
+    Column("starts_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("ended_by", Text, nullable=False),
+    Column("told", Integer, nullable=False),  # 1: its end was told
+    Index("silences_by_end", "ends_at", "id"),
+)
+"""One row a silence; kept after its end as long as alerts are."""
 
 
 def clean(value: str) -> str:

@@ -8,12 +8,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tocsin.errors import ConfigError
+from tocsin.notify.routing.silences import Silence
 from tocsin.storage import queries
 from tocsin.storage.alerts import AlertFilter, AlertRow, alerts
 from tocsin.storage.config import StorageConfig
 from tocsin.storage.dead_letters import DeadLetter, dead_letters
 from tocsin.storage.engines import FILE, engine_of, reason_of
 from tocsin.storage.schema import HEAD, revision_of
+from tocsin.storage.silences import add_silence, end_silence, silences
 
 __all__ = ["Visit", "visiting"]
 
@@ -50,6 +52,28 @@ class Visit:
                 found += page
                 if len(page) < _PAGE:
                     return found
+
+    async def silences(self, now: int) -> list[Silence]:
+        """Return all silences that are kept, the last to end first; `now`: the wall clock, Unix nanoseconds."""
+        found: list[Silence] = []
+        async with self._engine.connect() as connection:
+            await connection.execution_options(reads=True)
+            while True:
+                after = (found[-1].ends_at, found[-1].id) if found else None
+                page = await silences(connection, now, limit=_PAGE, after=after)
+                found += page
+                if len(page) < _PAGE:
+                    return found
+
+    async def add_silence(self, made: Silence) -> None:
+        """Add a silence; a service that runs takes it up within seconds."""
+        async with self._engine.begin() as connection:
+            await add_silence(connection, made)
+
+    async def end_silence(self, silence_id: str, who: str, at: int) -> bool:
+        """End a silence; return whether it was pending or active."""
+        async with self._engine.begin() as connection:
+            return await end_silence(connection, silence_id, who, at)
 
     async def resend(self, letter: DeadLetter, at: int) -> bool:
         """Mark one to be sent again; return whether it could be. `at`: the wall clock, Unix nanoseconds."""
