@@ -91,6 +91,7 @@ _LEFT_OUT = {
     ("Ring", "_logs"): "compared where they belong",
     ("Secret", "_coefficients"): "follow from the value",
     ("Leaf", "extents"): "decide only what is looked at, and are found anew",
+    ("Expressions", "_renewed"): "as above",
     ("Planned", "patience"): "as above",
     ("Planned", "waits"): "as above",
 }

@@ -445,6 +445,7 @@ class Engine:
             if touched:
                 slots = np.unique(np.concatenate(touched))
                 leaf.know(slots)
+                leaf.widen(slots)
                 self._emit(self._judge.drained(leaf, slots, at, only_active=_only_falls(leaf)))
                 self._expressions.changed(leaf, slots)
         self._emit(self._expressions.elapsed(due))

@@ -27,9 +27,10 @@ class Expiries:
 
     def note(self, leaf: Leaf) -> None:
         """Note when a leaf's window changes next."""
-        if leaf.window is None:
+        window = leaf.later.window  # what it is still to have changes nothing sooner
+        if window is None:
             return
-        due = leaf.window.panes.next_change
+        due = window.panes.next_change
         if due is not None and (leaf.scheduled is None or due < leaf.scheduled):
             leaf.scheduled = due
             self._sequence += 1

@@ -15,7 +15,7 @@ from tocsin.engine.watch import Watch
 from tocsin.model.batch import SpanBatch
 from tocsin.windows.extremes import Extremes, LastValues
 from tocsin.windows.sketches import Sketches
-from tocsin.windows.sums import IntegerSums, Samples
+from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
 __all__ = ["Before", "Fed", "Judge", "Occasion"]
 
@@ -39,7 +39,7 @@ class Occasion:
         return self._places if len(rows) == len(self._places) else self._places[rows]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fed:
     """What a leaf that expressions read was given."""
 
@@ -48,8 +48,12 @@ class Fed:
     rows: NDArray[np.intp]
     """[n] the samples' rows in the occasion's batch."""
     occasion: Occasion
-    before: "Before | None"
-    """Of an extreme or a last value what it was."""
+    before: "Before | None" = None
+    """Of an extreme or a last value what it was; known once the window has the samples."""
+
+    def remember(self, window: Window) -> None:
+        """Remember what there is, as the window is about to have the samples."""
+        self.before = Before.of(window, self.samples.slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Judge(Alarms):
         self, leaf: Leaf, samples: Samples, rows: NDArray[np.intp], occasion: Occasion, now: int
     ) -> list[AlertEvent]:
         """Count samples in a leaf and return what changed. `rows` are the samples' rows in the occasion's batch."""
-        window = leaf.window
+        window = leaf.later.window
         if window is None:
             for watch in leaf.watches:
                 watch.count(watch.samples, samples.slots)
@@ -108,15 +112,19 @@ class Judge(Alarms):
             if not len(samples):
                 return []
         together = Together(leaf, window, leaf.watches, samples) if leaf.watches else None
-        before = Before.of(window, samples.slots) if leaf.readers else None
-        window.add(samples)
-        leaf.know(samples.slots)
+        fed = Fed(leaf, samples, rows, occasion) if leaf.readers else None
+        leaf.later.give(samples, None if fed is None else fed.remember)
+        if not leaf.may_wait(samples):
+            leaf.later.settled()
+            leaf.know(samples.slots)
         if leaf.is_logged:
             leaf.log.append(samples.slots, samples.times, samples.values, occasion.places(rows))
         for watch in leaf.leads:
             watch.samples[0] += len(samples)
-        if leaf.readers:
-            self.fed.append(Fed(leaf, samples, rows, occasion, before))
+        if fed is not None:
+            self.fed.append(fed)
+            if leaf.extents:
+                leaf.extents.take(samples, window.seconds() if isinstance(window, IntegerSums | FloatSums) else 1.0)
         events: list[AlertEvent] = []
         for watch in leaf.watches:
             watch.count(watch.samples, samples.slots)

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.engine.backlog import Backlog, Window
 from tocsin.engine.evidence import SampleLog
+from tocsin.engine.extents import Extents
 from tocsin.engine.leafkeys import LeafKey
 from tocsin.engine.view import BILLED, SCALE, Measured, View
 from tocsin.engine.watch import Watch
 from tocsin.model.sections import Section, packed
 from tocsin.model.state import Frozen, State
-from tocsin.rules.rule import Aggregate
+from tocsin.rules.rule import Aggregate, Scope
 from tocsin.windows.buckets import Buckets
 from tocsin.windows.calendar import PeriodPanes
 from tocsin.windows.extremes import Extremes, LastValues
@@ -25,8 +27,6 @@ from tocsin.windows.sketches import SketchCourse, Sketches
 from tocsin.windows.sums import FloatSums, IntegerSums, Samples
 
 __all__ = ["Leaf", "Window"]
-
-Window = IntegerSums | FloatSums | Extremes | LastValues | Sketches
 
 
 def _panes(key: LeafKey) -> int | Reach | Panes[Any]:
@@ -67,7 +67,6 @@ class Leaf:
     secret: Secret
     """Of the engine."""
     watches: list[Watch] = field(default_factory=list)
-    window: Window | None = None
     scheduled: int | None = None
     """The expiry that is in the engine's schedule."""
     measure: int = 0
@@ -90,6 +89,10 @@ class Leaf:
     """[capacity] which groups had a sample since they are known; None: nobody asks."""
     _former: NDArray[np.bool_] | None = None
     """The same of when rules were other ones."""
+    later: Backlog = field(init=False)
+    """The window, and samples that it is to have before anybody looks at it."""
+    extents: Extents = field(init=False)
+    """Between which numbers the values are that expressions read."""
 
     billed: bool = field(init=False)
     """Whether the metric is of what is paid for."""
@@ -100,14 +103,17 @@ class Leaf:
         """Make the window."""
         self.billed = self.key.metric in BILLED
         self.scale = SCALE.get(self.key.metric, 1.0)
-        if self.key.is_windowed:
-            self.window = _window(self.key, self.secret)
-            self.window.resize(self.groups.capacity)
+        self.later = Backlog(_window(self.key, self.secret) if self.key.is_windowed else None, self.groups)
+        self.extents = Extents(self.scale)
+
+    @property
+    def window(self) -> Window | None:
+        """The window with all samples that it was given; None where each sample is judged on its own."""
+        return self.later.settled()
 
     def resize(self) -> None:
         """Follow the groups' capacity."""
-        if self.window is not None and self.window.capacity < self.groups.capacity:
-            self.window.resize(self.groups.capacity)
+        self.later.resize()
         if self.known is not None and len(self.known) < self.groups.capacity:
             self.known = grown(self.known, self.groups.capacity, False)  # type: ignore[assignment]  # noqa: FBT003  # a fill value
         for watch in self.watches:
@@ -130,9 +136,34 @@ class Leaf:
 
     def leave(self) -> None:
         """Forget which expressions read this; those that still do say so again."""
+        self.later.settled()
         self.readers, self.excludes, self._former, self.known = 0, None, self.known, None
+        self.extents = Extents(self.scale)
         self.listeners.clear()
         self.leads.clear()
+
+    def may_wait(self, samples: Samples) -> bool:
+        """Return whether nobody looks at the window because of some samples alone, nor moves it sooner than planned."""
+        if self.watches or not self.readers or self.known is not None or self.scheduled is None:
+            return False
+        window = self.later.window
+        if window is None or self.key.opens or self.key.scope is not Scope.SPAN:
+            return False
+        width = window.panes.width_ns
+        first, last = int(samples.times[0]) // width, int(samples.times[-1]) // width
+        return window.panes.change_by(first, last) >= self.scheduled
+
+    def widen(self, slots: NDArray[Any]) -> None:
+        """Take into the extents what some groups' values have become by time alone."""
+        for aggregate, quantile in self.extents.measures:
+            values = self.read(aggregate, quantile, slots)
+            self.extents.widen((aggregate, quantile), values[self.samples(slots) > 0])
+
+    def renew(self, aggregate: Aggregate, quantile: float | None) -> None:
+        """Find an extent from all groups' values."""
+        every = np.arange(self.groups.used)
+        values = self.read(aggregate, quantile, every)
+        self.extents.renew((aggregate, quantile), values[self.samples(every) > 0])
 
     def known_slots(self) -> NDArray[np.bool_]:
         """Return [capacity] which groups had a sample."""

@@ -179,6 +179,16 @@ class Panes(Generic[Chunk]):
             due = min(rests * self.width_ns + self._delay, due or ALWAYS)
         return due
 
+    def change_by(self, first: int, last: int) -> int:
+        """Return the event time at which samples in panes from `first` to `last` would change something next."""
+        below = self.counts_below
+        due = self.reach.leaves(first) if first < below else self.reach.enters(first, self._moved)
+        if first < below <= last:
+            due = min(due, self.reach.enters(below, self._moved))
+        if self.rests:
+            due = min(due, (max(first, self._rested) + 1) * self.width_ns + self._delay)
+        return due
+
     def begins_anew(self, now: int) -> bool:
         """Return whether everything returns to nothing at `now`."""
         return False

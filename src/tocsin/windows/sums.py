@@ -52,6 +52,10 @@ class Samples:
     """[n] how many spans a row stands for (head sampling)."""
     reduced: Any = field(default=None, repr=False, compare=False)
     """What the first window of floats made of all rows, for others of the same samples; nobody changes it."""
+    effect: Any = field(default=None, repr=False, compare=False)
+    """What they can do to a window's values, for whoever asks next."""
+    joined: Any = field(default=None, repr=False, compare=False)
+    """The samples before these and these, and all of them as one; for others that were given the same."""
 
     def part(self, rows: slice | NDArray[Any]) -> "Samples":
         """Return some of the rows."""

@@ -22,7 +22,7 @@ from tocsin.engine.judge import Fed, Judge
 from tocsin.engine.leaf import Leaf
 from tocsin.engine.vectors.following import Followed, Round, counted
 from tocsin.engine.vectors.moments import Moment, Touched, union
-from tocsin.engine.vectors.nodes import Node
+from tocsin.engine.vectors.nodes import LeafNode, Node
 from tocsin.engine.vectors.numbers import Column
 from tocsin.engine.vectors.planning import Planned
 from tocsin.engine.vectors.spaces import Slots
@@ -38,6 +38,8 @@ _FREE: Final = 4096
 _REST_NS: Final = 2_000
 """Event time that it rests for each further one: at about 50 ns an element a rule takes 2 to 3 % of a core."""
 _GRID_NS: Final = 100_000_000
+_MOST_PATIENCE: Final = 64
+"""Evaluations between two looks for what is far from its limit, at the most: each is over all groups."""
 _NEVER: Final = -1
 """Stands for an expression that was not evaluated yet."""
 
@@ -55,11 +57,14 @@ class Expressions:
         """The second up to which expressions were evaluated that change with time alone."""
         self._changed: dict[int, list[Slots]] = {}
         """Leaf (its id) -> groups that time has changed, to be looked at."""
+        self._renewed: dict[tuple[object, ...], LeafNode] = {}
+        """Windows whose extents are to be found anew."""
 
     def follow(self, planned: Sequence[Planned], time: int) -> None:
         """Evaluate these from now on; `time` is event time, 0 before it is known."""
         former = {id(each) for each in self._planned}
         self._planned = planned
+        self._renewed = {}
         self._readers = {}
         for each in planned:
             for formula in (each.formula, *([each.running] if each.running else ())):
@@ -108,10 +113,10 @@ class Expressions:
         changed, self._changed = self._changed, {}
         moment = Moment(now)
         if changed:
-            touched = Touched({leaf: np.concatenate(slots) for leaf, slots in changed.items()})
+            touched = Touched(changed)
             for each in self._reading(changed):
                 if each.interval_ns is None:
-                    events += self._look(each, touched, moment, ())
+                    events += [] if self._misses(each, now, now) else self._look(each, touched, moment, ())
         for interval in [interval for interval, end in self._ends.items() if end + interval <= now]:
             self._ends[interval] = end = _floor(now, interval)
             for each in self._planned:
@@ -120,7 +125,7 @@ class Expressions:
         if self._moving and self._ticked + _SECOND <= now:
             self._ticked = _floor(now, _SECOND)
             for each in self._moving:
-                events += self._look(each, None, moment, ())
+                events += [] if self._misses(each, now, now) else self._look(each, None, moment, ())
         for each in self._planned:
             if each.is_pending and each.ready_at <= now:
                 events += self._look(each, None, moment, ())
@@ -133,6 +138,7 @@ class Expressions:
         events = self._of_samples(fed, now) if fed else []
         for each in new:  # what no sample touches may have an element as well
             events += self._all(each, Moment(now), hits=False)
+        self._tidy(fed)
         return events
 
     def _of_samples(self, fed: Sequence[Fed], now: int) -> list[AlertEvent]:
@@ -141,9 +147,11 @@ class Expressions:
         for one in fed:
             if (enters := counted(one)) is not None:
                 given.setdefault(id(one.leaf), []).append(enters)
-        touched = Touched({leaf: np.concatenate([one.samples.slots for one in each]) for leaf, each in given.items()})
+        touched = Touched({leaf: [one.samples.slots for one in each] for leaf, each in given.items()})
         moment, round_ = Moment(now), Round(given, now)
         for each in self._reading(given):
+            if self._misses(each, now, self._judge.since):
+                continue
             own = round_.of((each.formula if each.running is None else each.running).leaf_ids)
             if each.interval_ns is None:
                 events += self._look(each, touched, moment, own, round_)
@@ -198,6 +206,42 @@ class Expressions:
         events = self._judged(planned, formula, found, moment, fed)
         self._rest(planned, moment, before)
         return events
+
+    def _misses(self, planned: Planned, now: int, since: int) -> bool:
+        """Return whether an expression need not be evaluated: no limit is near, and no alert is there.
+
+        Args:
+            planned: the expression.
+            now: event time.
+            since: event time before the samples that it would be evaluated for; else `now`.
+        """
+        watch = planned.watch
+        if not planned.may_miss or watch.alerts:
+            return False
+        if planned.formula.misses((min(since, now), now)):
+            planned.patience, planned.waits = 1, 0
+            planned.ready_at = now
+            watch.resize()
+            return True
+        if planned.waits:
+            planned.waits -= 1
+        else:
+            self._renewed |= {(id(node.leaf), node.measure[:2]): node for node in planned.formula.leaves}
+            planned.patience = min(2 * planned.patience, _MOST_PATIENCE)
+            planned.waits = planned.patience
+        return False
+
+    def _tidy(self, fed: Sequence[Fed]) -> None:
+        """Let windows wait for more samples, and find extents anew that were too wide.
+
+        They are true from now on: what a group was on the way through these samples they don't say.
+        """
+        for one in fed:
+            one.leaf.later.unheeded()
+        renewed, self._renewed = self._renewed, {}
+        for node in renewed.values():
+            if not node.leaf.extents.is_tight(node.measure[:2]):
+                node.leaf.renew(*node.measure[:2])
 
     def _all(self, planned: Planned, moment: Moment, *, hits: bool, before: int | None = None) -> list[AlertEvent]:
         """Evaluate every group that has an element or an alert."""

@@ -208,7 +208,7 @@ class Round:
 
 def counted(fed: Fed) -> Fed | None:
     """Return what a window counts already of what it was given: of one with an offset only what is old enough."""
-    window = fed.leaf.window
+    window = fed.leaf.later.window
     if window is None or not window.panes.waits:
         return fed
     rows = window.panes.counted(fed.samples.times)

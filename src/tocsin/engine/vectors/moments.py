@@ -1,6 +1,6 @@
 """What a question to the nodes of an expression is about: which groups have changed, and at which instant."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ __all__ = ["Moment", "Touched", "union"]
 class Touched:
     """Which slots of which windows have changed since an expression was looked at."""
 
-    def __init__(self, slots: Mapping[int, Slots]) -> None:
+    def __init__(self, slots: Mapping[int, Sequence[Slots]]) -> None:
         self._slots = slots
         self._unions: dict[frozenset[int], Slots] = {}
 
@@ -30,7 +30,7 @@ class Touched:
         """Return the slots of some leaves (their ids), rising; one array for the same leaves."""
         found = self._unions.get(leaves)
         if found is None:
-            own = [self._slots[leaf] for leaf in leaves if leaf in self._slots]
+            own = [slots for leaf in leaves for slots in self._slots.get(leaf, ())]
             found = np.unique(np.concatenate(own)) if own else np.zeros(0, np.int64)
             self._unions[leaves] = found
         return found

@@ -9,9 +9,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from tocsin.engine.extents import EVERYTHING
 from tocsin.engine.leaf import Leaf
 from tocsin.engine.vectors.moments import Moment, Touched, union
 from tocsin.engine.vectors.numbers import Column, applied, both, combined, kept, with_scalar
+from tocsin.engine.vectors.ranges import Range, Times, apply, clipped, combine, united
 from tocsin.engine.vectors.scalars import Scalar
 from tocsin.engine.vectors.spaces import Slots, Space
 from tocsin.rules.vector import Function, LogicalOperator, Operator, Series
@@ -55,6 +57,10 @@ class Node(ABC):
     def evaluate(self, slots: Slots, moment: Moment) -> Column:
         """Return the elements of slots; rising ones, unless the node is local."""
 
+    def extent(self, times: Times) -> Range:
+        """Return between which numbers all elements are from one instant to another; of a local node only."""
+        return EVERYTHING
+
 
 class LeafNode(Node):
     """A window."""
@@ -66,6 +72,7 @@ class LeafNode(Node):
         self.is_local = True
         self.moves = False
         self.measure = (series.aggregate, series.quantile, series.scale)
+        leaf.extents.follow(self.measure[:2])
 
     def leaves(self) -> "list[LeafNode]":
         """Return the node itself."""
@@ -79,6 +86,12 @@ class LeafNode(Node):
         """Return the slots with samples in the window."""
         self.leaf.resize()
         return np.flatnonzero(self.leaf.samples(np.arange(self.space.groups.used)) > 0)
+
+    def extent(self, times: Times) -> Range:
+        """Return the window's."""
+        scale = self.measure[2]
+        own = self.leaf.extents.of(self.measure[:2])
+        return own if scale == 1.0 else combine(Operator.MUL, own, (scale, scale), returns_bool=False)
 
     def evaluate(self, slots: Slots, moment: Moment) -> Column:
         """Return the aggregates of slots."""
@@ -148,6 +161,10 @@ class Applied(_ByScalars):
         parameters = [each.value(moment) for each in self._scalars]
         return applied(self._function, self._argument.evaluate(slots, moment), parameters)
 
+    def extent(self, times: Times) -> Range:
+        """Return the extent of the function's values."""
+        return apply(self._function, self._argument.extent(times), [each.extent(times) for each in self._scalars])
+
 
 class WithScalar(_ByScalars):
     """A vector and a scalar by an operator."""
@@ -166,6 +183,14 @@ class WithScalar(_ByScalars):
         scalar = self._scalars[0].value(moment)
         return with_scalar(self._operator, column, scalar, first=self._first, returns_bool=self._returns_bool)
 
+    def extent(self, times: Times) -> Range:
+        """Return the extent of the elements that are left."""
+        own, scalar = self._argument.extent(times), self._scalars[0].extent(times)
+        if self._operator.compares and not self._returns_bool:
+            return clipped(self._operator, own, scalar, mirrored=self._first)
+        left, right = (scalar, own) if self._first else (own, scalar)
+        return combine(self._operator, left, right, returns_bool=self._returns_bool)
+
 
 class Nulled(_Over):
     """No element where it equals a number."""
@@ -178,6 +203,10 @@ class Nulled(_Over):
         """Return the elements that are left."""
         column = self._argument.evaluate(slots, moment)
         return kept(column, column.values != self._number)
+
+    def extent(self, times: Times) -> Range:
+        """Return the argument's."""
+        return self._argument.extent(times)
 
 
 class Filled(_Over):
@@ -220,6 +249,10 @@ class Filled(_Over):
         values = np.where(column.present, column.values, self._number)
         return Column(values, column.present | self._known()[slots])
 
+    def extent(self, times: Times) -> Range:
+        """Return the argument's, and the number."""
+        return united(self._argument.extent(times), (self._number, self._number))
+
 
 class Paced(_Over):
     """What a calendar window will be at its period's end if it goes on as it did since the period began."""
@@ -242,6 +275,17 @@ class Paced(_Over):
         enough = (elapsed >= self._least) & (elapsed > 0)
         values = column.values * ((end - begin) / np.where(enough, elapsed, 1.0))
         return kept(Column(values, column.present), np.broadcast_to(enough, values.shape))
+
+    def extent(self, times: Times) -> Range:
+        """Return the argument's, larger by what of the period was still to come."""
+        if self._calendar is None:
+            return self._argument.extent(times)
+        first, last = times[0] - self._offset, times[1] - self._offset
+        begin, end = self._calendar.bounds(last)
+        if last - begin < max(self._least, 1):
+            return None
+        least, most = ((end - begin) / max(at - begin, self._least, 1) for at in (last, first))
+        return combine(Operator.MUL, self._argument.extent(times), (least, most), returns_bool=False)
 
 
 class _OfTwo(Node):
@@ -280,6 +324,11 @@ class Paired(_OfTwo):
         left, right = self._left.evaluate(slots, moment), self._right.evaluate(slots, moment)
         return combined(self._operator, left, right, returns_bool=self._returns_bool)
 
+    def extent(self, times: Times) -> Range:
+        """Return the extent of the operator's results."""
+        left, right = self._left.extent(times), self._right.extent(times)
+        return combine(self._operator, left, right, returns_bool=self._returns_bool)
+
 
 class Met(_OfTwo):
     """`and`, `or`, `unless` where the match is of all labels."""
@@ -306,3 +355,10 @@ class Met(_OfTwo):
                     return left
                 values = np.where(left.present, left.values, right.values)
                 return Column(values, left.present | right.mask)
+
+    def extent(self, times: Times) -> Range:
+        """Return the extent of the elements that are left."""
+        left, right = self._left.extent(times), self._right.extent(times)
+        if self._operator is LogicalOperator.OR:
+            return united(left, right)
+        return left if self._operator is LogicalOperator.UNLESS or right is not None else None

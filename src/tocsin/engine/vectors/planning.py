@@ -55,9 +55,18 @@ class Planned:
     complete_from: int = 0
     """Event time from which on buckets are whole: the rule was there when they began."""
 
+    patience: int = 1
+    """Evaluations to wait before extents are found anew: the longer, the more often that did not help."""
+    waits: int = 0
+    """How many of them are still to come."""
+
+    may_miss: bool = field(init=False)
+    """Whether it need not be evaluated where extents say that no limit is near."""
+
     def __post_init__(self) -> None:
         """Make the subject of the alerts."""
         self.subject = FormulaSubject(self.formula)
+        self.may_miss = self.formula.may_miss and self.interval_ns is None
 
     def join(self) -> None:
         """Tell the leaves who reads them."""

@@ -1,12 +1,15 @@
 """Nodes of an expression that are one number."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tocsin.engine.extents import EVERYTHING, Extent
 from tocsin.engine.vectors.moments import Moment, Touched
 from tocsin.engine.vectors.numbers import Column, applied, arithmetic
+from tocsin.engine.vectors.ranges import Times, combine
 from tocsin.rules.vector import Function, Operator
 
 if TYPE_CHECKING:
@@ -28,6 +31,10 @@ class Scalar(ABC):
         """Return the leaves below."""
         return []
 
+    def extent(self, times: Times) -> Extent:
+        """Return between which numbers it is from one instant to another."""
+        return EVERYTHING
+
     is_local = True
     """Whether no window is behind it."""
     moves = False
@@ -48,6 +55,10 @@ class Constant(Scalar):
         """Return the number."""
         return self._number
 
+    def extent(self, times: Times) -> Extent:
+        """Return the number; of NaN, which nothing is compared with, everything."""
+        return EVERYTHING if math.isnan(self._number) else (self._number, self._number)
+
 
 class Clock(Scalar):
     """Event time in Unix seconds."""
@@ -57,6 +68,10 @@ class Clock(Scalar):
     def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
         """Return the time."""
         return moment.now / _SECOND
+
+    def extent(self, times: Times) -> Extent:
+        """Return the times."""
+        return times[0] / _SECOND, times[1] / _SECOND
 
 
 class ScalarPair(Scalar):
@@ -74,6 +89,11 @@ class ScalarPair(Scalar):
     def value(self, moment: Moment) -> Any:  # noqa: ANN401  # a float, or [n] one a row
         """Return the number."""
         return arithmetic(self._operator, self._left.value(moment), self._right.value(moment))
+
+    def extent(self, times: Times) -> Extent:
+        """Return the extent of the operator's results."""
+        left, right = self._left.extent(times), self._right.extent(times)
+        return combine(self._operator, left, right, returns_bool=True) or EVERYTHING
 
 
 class ScalarFunction(Scalar):

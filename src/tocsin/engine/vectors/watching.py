@@ -12,11 +12,12 @@ from tocsin.engine.evidence import Ring
 from tocsin.engine.vectors.moments import Moment
 from tocsin.engine.vectors.nodes import Node
 from tocsin.engine.vectors.numbers import Column, Mask
+from tocsin.engine.vectors.ranges import Range, Times, misses
 from tocsin.engine.vectors.scalars import Scalar
 from tocsin.engine.vectors.spaces import Projection, Slots
 from tocsin.engine.view import label_of
 from tocsin.engine.watch import Watch
-from tocsin.rules.rule import Aggregate, Condition, Metric, Rule
+from tocsin.rules.rule import Aggregate, Condition, Metric, NoData, Rule
 from tocsin.windows.groups import Groups
 
 __all__ = ["ExpressionWatch", "Formula", "FormulaSubject"]
@@ -59,6 +60,15 @@ class Formula:
         """Whether what a group is compared with hangs on the windows' values for the same labels alone."""
         self._line = float(rule.levels[0].threshold)
         self.moves = any(node.moves for node in nodes)
+        self.may_miss = self.is_local and rule.no_data is not NoData.ALERT
+        """Whether there may be an extent that says that no group is in breach."""
+
+    def misses(self, times: Times) -> bool:
+        """Return whether no group can be in breach, as far as is known without a look at any."""
+        limit: Range = (self._line, self._line)
+        if self.limits is not None:
+            limit = self.limits[0].extent(times)
+        return misses(self.rule.condition, self.value.extent(times), limit)
 
     def counts(self, slots: Slots) -> NDArray[np.int64]:
         """Return [n] the number of samples behind groups; as many as could be asked for where no window says it."""
