@@ -114,7 +114,8 @@ class GuardService:
                 for answer in self._parts(version, changes):
                     yield answer
                 due = time.monotonic() + self._heartbeat
-            await feed.after(version, max(due - time.monotonic(), 0.0))
+            if not self._draining:  # it may have begun while an answer was on its way
+                await feed.after(version, max(due - time.monotonic(), 0.0))
 
     def _everything(self, version: int) -> Iterable[guard_pb2.WatchResponse]:
         """Give a whole set. It is copied first: what changes between two parts comes as changes, after it."""
