@@ -80,8 +80,8 @@ class History:
     """The journal of a service, which may be running.
 
     As it was recorded (`sort=False`) the engine is given what the service's was given, in the same portions, so that
-    the same rules find the same alerts under the same ids. Sorted by time it is given large portions, several times as
-    fast; a span that came late is then judged at its own time, not when it came.
+    the same rules find the same alerts under the same ids. Sorted by time it is given large portions, two to three
+    times as fast; a span that came late is then judged at its own time, not when it came.
     """
 
     directory: Path
