@@ -32,7 +32,6 @@ COMMANDS: Final = {
     "notify-test": ("notify_test", "Send a test notification and show the receiver's answer."),
     "block": ("block", "The kill switch: list, add, remove and check blocks."),
     "silence": ("silence", "Silence alerts for a while; list silences, and end them."),
-    "block": ("block", "The kill switch: list, add, remove and check blocks."),
     "dead-letters": ("dead_letters", "List notifications that were given up; send them after all."),
     "import": ("import_", "Turn rules of Prometheus, Datadog, Grafana or Loki into rules."),
     "prices": ("prices", "Show what a model call costs, and why."),
