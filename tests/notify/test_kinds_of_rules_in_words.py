@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from tocsin.alerts.event import AlertEvent, Transition
+from tocsin.notify import sentence
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.sample import sample_event
 from tocsin.service.loading import load_text
@@ -106,3 +107,17 @@ def test_a_reminder_and_an_end_are_said_of_every_kind() -> None:
         resolved = event.fired_at if transition is Transition.RESOLVED else None
         said = MessageWriter().message_of(dataclasses.replace(event, transition=transition, resolved_at=resolved))
         assert said.summary.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("rule", "has_window"),
+    [
+        (BUDGET, True),
+        ("  expr: sum(rate(cost[5m])) > 1\n", True),
+        ("  metric: cost\n  window: 5m\n  condition: gt\n  threshold: $1\n", True),
+        ("  metric: cost\n  condition: gt\n  threshold: $1\n", False),
+    ],
+)
+def test_only_a_rule_that_judges_each_sample_has_no_window(rule: str, has_window: bool) -> None:
+    [made] = load_text(f"rules:\n- name: r\n{rule}", environ={}).rules
+    assert sentence.has_window(made) is has_window
