@@ -254,6 +254,22 @@ def test_a_rule_that_came_during_a_bucket_does_not_judge_it() -> None:
     assert len(told(engine, [], (BEGIN - EPOCH) / SECOND + 7205)) == 1
 
 
+def test_of_the_first_bucket_only_a_part_is_seen_and_a_small_sum_is_no_alarm() -> None:
+    few = hourly(series(window_ns=HOUR, labels=()), condition=Condition.LT, threshold=100)
+    hours = [[in_bucket(hour * 3600 + 3000 + n) for n in range(5)] for hour in range(2)]
+    events = told(Engine([few]), hours, (BEGIN - EPOCH) / SECOND + 2 * 3600)
+    assert [(e.fired_at - BEGIN) // HOUR for e in events] == [2]
+
+
+def test_of_the_first_bucket_a_part_is_enough_for_a_mean_and_for_a_sum_that_is_too_large() -> None:
+    spans = [[in_bucket(3000 + n, 9, input_tokens=3)] for n in range(5)]
+    mean = hourly(sized(window=HOUR), condition=Condition.GT, threshold=5)
+    assert len(told(Engine([mean]), spans, (BEGIN - EPOCH) / SECOND + 3600)) == 1
+    tokens = series(metric=Metric.INPUT_TOKENS, aggregate=Aggregate.SUM, window_ns=HOUR)
+    early = told(Engine([hourly(tokens, condition=Condition.GT, threshold=10)]), spans)
+    assert [(e.fired_at - BEGIN) // SECOND for e in early] == [3003]
+
+
 # The calendar
 
 ZURICH = Calendar(Period.MONTH, "Europe/Zurich")

@@ -81,6 +81,9 @@ class Expressions:
 
     def begin(self, time: int) -> None:
         """Event time is known now, or goes on; nothing happens before the first time."""
+        for each in self._planned:
+            if each.interval_ns and each.interval_ns not in self._ends and not each.complete_from:
+                each.complete_from = time
         for interval in {each.interval_ns for each in self._planned if each.interval_ns} - self._ends.keys():
             self._ends[interval] = _floor(time, interval)
         if self._moving and self._ticked == _NEVER:
@@ -120,7 +123,7 @@ class Expressions:
         for interval in [interval for interval, end in self._ends.items() if end + interval <= now]:
             self._ends[interval] = end = _floor(now, interval)
             for each in self._planned:
-                if each.interval_ns == interval and end - interval >= each.complete_from:
+                if each.interval_ns == interval and (end - interval >= each.complete_from or each.judges_parts):
                     events += self._all(each, Moment(end), hits=False)
         if self._moving and self._ticked + _SECOND <= now:
             self._ticked = _floor(now, _SECOND)
@@ -334,8 +337,6 @@ class Expressions:
         self, planned: Planned, running: Formula, touched: Touched, moment: Moment, fed: Sequence[Fed]
     ) -> list[AlertEvent]:
         """Judge what the present bucket has: a breach that no further sample can end."""
-        if int(moment.now) // (planned.interval_ns or 1) * (planned.interval_ns or 1) < planned.complete_from:
-            return []
         slots = _touched_by(running, touched)
         if slots is None or not len(slots):
             return []

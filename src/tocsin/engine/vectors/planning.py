@@ -34,6 +34,7 @@ from tocsin.rules.vector import (
 __all__ = ["Planned", "Wanted", "planned", "wanted_of"]
 
 _MAY_BE_NEGATIVE = frozenset({Metric.ATTRIBUTE, Metric.JUDGE_SCORE, Metric.RELEVANCE_SCORE, Metric.TOP_SCORE})
+_ADDED = frozenset({Aggregate.SUM, Aggregate.COUNT, Aggregate.RATE})
 _RISING = (Condition.GT, Condition.GTE)
 _FALLING = (Condition.LT, Condition.LTE)
 
@@ -62,11 +63,15 @@ class Planned:
 
     may_miss: bool = field(init=False)
     """Whether it need not be evaluated where extents say that no limit is near."""
+    judges_parts: bool = field(init=False)
+    """Whether a bucket of which only the end was seen can be judged: what was missed could not end a breach, or nothing
+    is added up. A sum that is too small as half of its hour was not there yet is no alarm."""
 
     def __post_init__(self) -> None:
         """Make the subject of the alerts."""
         self.subject = FormulaSubject(self.formula)
         self.may_miss = self.formula.may_miss and self.interval_ns is None
+        self.judges_parts = self.running is not None or not _adds_up(self.rule.expression)
 
     def join(self) -> None:
         """Tell the leaves who reads them."""
@@ -118,6 +123,11 @@ class Planned:
     def interval_ns(self) -> int | None:
         """How long the buckets are at whose ends it is evaluated."""
         return None if self.rule.expression is None else self.rule.expression.interval_ns
+
+
+def _adds_up(expression: Expression | None) -> bool:
+    series = () if expression is None else series_of(expression.value, *(expression.limits or ()), expression.gate)
+    return any(each.aggregate in _ADDED for each in series)
 
 
 def _picked(space: Space, slot: int, entries: list[Entry]) -> list[str]:
