@@ -222,7 +222,9 @@ async def test_many_small_bombs_at_once_over_grpc_are_refused_and_hold_nothing()
                 *(refused_export(tocsin.grpc, bomb, compression=grpc.Compression.Gzip) for _ in range(16))
             )
             assert {error.code() for error in errors} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert process.memory_info().rss - before < 128 * MIB  # the senders are in this process too
+        async with asyncio.timeout(30):  # the senders are in this process too, and let go a little later
+            while process.memory_info().rss - before >= 128 * MIB:  # noqa: ASYNC110  # memory tells nobody
+                await asyncio.sleep(0.05)
         assert tocsin.budget.held == 0
         assert tocsin.intake.offers == []
         assert await is_served(tocsin)

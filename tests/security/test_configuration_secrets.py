@@ -107,6 +107,7 @@ SECRETIVE = re.compile(r"token$|secret|password|routing_key|headers$|webhook_url
 PLAIN = {
     "PagerDutyConfig.url",  # the same for everybody
     "AttributesConfig.time_to_first_token",
+    "GuardConfig.headers",  # which header has which label
 }
 
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import DeliveryError
 from tocsin.model.settings import Duration, nanoseconds
-from tocsin.notify.contact import Answer, Attempt, ContactConfig, HttpUrl, host_of, tls_from
+from tocsin.notify.contact import Answer, Attempt, ContactConfig, SecretUrl, host_of, secrets_in, tls_from
 from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpSender, error_of
 from tocsin.notify.message import Message, rfc3339
@@ -40,7 +40,7 @@ class AlertmanagerConfig(ContactConfig):
     follows_alerts: ClassVar[bool] = True
 
     type: Literal["alertmanager"]
-    url: HttpUrl
+    url: SecretUrl
     """Where it is, like http://alertmanager:9093; with its prefix, without `/api/v2`."""
     headers: Annotated[dict[str, SecretStr], AfterValidator(checked_headers)] = Field(default_factory=dict)
     """Sent with every request, like Authorization."""
@@ -60,7 +60,8 @@ class Alertmanager:
     """Posts alerts, and again while they fire. What a former process sent is sent again by its next event."""
 
     def __init__(self, config: AlertmanagerConfig, network: Network) -> None:
-        self._url = f"{config.url.rstrip('/')}/api/v2/alerts"
+        base = config.url.get_secret_value().rstrip("/")
+        self._url = f"{base}/api/v2/alerts"
         self._labels = config.labels
         self._interval = config.resend_interval.total_seconds()
         self._headers = {name: value.get_secret_value() for name, value in config.headers.items()}
@@ -73,7 +74,7 @@ class Alertmanager:
             allow_private=config.allow_private,
             timeout=config.timeout.total_seconds(),
             tls=tls_from(config.ca_file),
-            secrets=[value.get_secret_value() for value in config.headers.values()],
+            secrets=[*secrets_in(base), *(value.get_secret_value() for value in config.headers.values())],
         )
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:

@@ -179,7 +179,12 @@ def secrets_in(url: str) -> tuple[str, ...]:
     """
     parts = urlsplit(url)
     words = re.split(r"[/?&=;]", f"{parts.path}?{parts.query}")
-    found = [url, f"{parts.path}?{parts.query}", *(word for word in words if len(word) >= _SECRET_LENGTH)]
+    whole = f"{parts.path}?{parts.query}"
+    found = [
+        url,
+        *([whole] if len(whole) >= _SECRET_LENGTH else []),
+        *(word for word in words if len(word) >= _SECRET_LENGTH),
+    ]
     return tuple(dict.fromkeys((*found, *map(unquote, found))))
 
 
