@@ -1,5 +1,6 @@
 """What tests of several packages share."""
 
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,17 @@ def free_port() -> Callable[[], int]:
             return number
 
     return port
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Gives handlers and levels back: a command that ran in this process set them for itself."""
+    loggers = [logging.getLogger(name) for name in (None, "tocsin", "tocsin.alerts")]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 ON_THE_LOOP: Final = frozenset({"receivers"})

@@ -43,16 +43,9 @@ PROMISED = (
 
 @pytest.fixture(autouse=True)
 def undisturbed() -> Iterator[None]:
-    """Give logging and the source of readings back as they were."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    """Give the source of readings back as it was."""
     yield
     telemetry.read_from(Reading)
-    for handler in root.handlers[:]:
-        root.removeHandler(handler)
-    for handler in handlers:
-        root.addHandler(handler)
-    root.setLevel(level)
 
 
 def exposed() -> str:
