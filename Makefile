@@ -54,8 +54,8 @@ native-test:  ## the Rust module's own tests, where cargo is
 smoke: install  ## build the wheel and use it from outside the source tree
 	$(BIN)/python tests/smoke.py
 
-peers: install  ## real binaries that tests and benchmarks use (collector, PostgreSQL), had once and cached in .peers
-	$(BIN)/python benchmarks/peers.py
+peers: install  ## real binaries that tests and benchmarks use (collector, PostgreSQL, Chromium), had once and cached in .peers
+	$(BIN)/python -m benchmarks.peers
 
 bench: install  ## the table of docs/performance.md; writes benchmarks/results/
 	$(BIN)/python -m benchmarks

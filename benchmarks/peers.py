@@ -3,7 +3,7 @@
 `make peers` builds the OpenTelemetry Collector with its own builder, and Prometheus' PromQL engine as a program that
 answers questions, both through the Go module proxy. A build is cached under a hash of what it is made of, so another
 component list is another binary and neither replaces the other. PostgreSQL is the system's, or Debian's packages
-unpacked beside the collector, which needs no root. `TOCSIN_PEERS` names another directory than `.peers`, for machines
+unpacked beside the collector, which needs no root; so is Chromium (`browser.py`). `TOCSIN_PEERS` names another directory than `.peers`, for machines
 that share a cache.
 """
 
@@ -24,11 +24,14 @@ __all__ = [
     "PeerBuildError",
     "collector_path",
     "in_ci",
+    "locked",
     "main",
     "peers_directory",
     "postgres_environment",
     "postgres_path",
     "promql_path",
+    "step",
+    "without",
 ]
 
 COLLECTOR_CONFIGS = Path(__file__).parent / "peers"
@@ -71,7 +74,7 @@ def build_collector() -> Path:
         PeerBuildError: a step failed.
     """
     peers_directory().mkdir(parents=True, exist_ok=True)
-    with _locked(peers_directory() / "collector.lock"):
+    with locked(peers_directory() / "collector.lock"):
         built = collector_path()
         if built is not None:
             return built
@@ -97,11 +100,11 @@ def build_promql() -> Path:
         PeerBuildError: the build failed.
     """
     peers_directory().mkdir(parents=True, exist_ok=True)
-    with _locked(peers_directory() / "promql.lock"):
+    with locked(peers_directory() / "promql.lock"):
         built = promql_path()
         if built is None:
             building = _promql_binary().with_suffix(".building")
-            _step(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(building), "."], _PROMQL_SOURCE, {})
+            step(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(building), "."], _PROMQL_SOURCE, {})
             # A rename, so that no one ever finds half a binary under the final name.
             built = building.replace(_promql_binary())
         return built
@@ -133,19 +136,19 @@ def unpack_postgres() -> Path:
         PeerBuildError: a step failed.
     """
     peers_directory().mkdir(parents=True, exist_ok=True)
-    with _locked(peers_directory() / "postgresql.lock"):
+    with locked(peers_directory() / "postgresql.lock"):
         present = postgres_path()
         if present is not None:
             return present
         with tempfile.TemporaryDirectory(prefix="unpack-", dir=peers_directory()) as work:
-            depends = _step(["apt-cache", "depends", "postgresql"], Path(work), {})
+            depends = step(["apt-cache", "depends", "postgresql"], Path(work), {})
             version = re.search(r"Depends: postgresql-(\d+)", depends)
             if version is None:
                 raise PeerBuildError("apt knows no postgresql; run `apt-get update` as root, or install PostgreSQL")
             packages = [f"postgresql-{version[1]}", f"postgresql-client-{version[1]}", "libpq5"]
-            _step(["apt-get", "download", *packages], Path(work), {})
+            step(["apt-get", "download", *packages], Path(work), {})
             for package in Path(work).glob("*.deb"):
-                _step(["dpkg", "-x", str(package), str(Path(work) / "root")], Path(work), {})
+                step(["dpkg", "-x", str(package), str(Path(work) / "root")], Path(work), {})
             (Path(work) / "root").replace(_postgres_directory())
     unpacked = postgres_path()
     if unpacked is None:
@@ -159,25 +162,27 @@ def _postgres_directory() -> Path:
 
 def main() -> int:
     """Build what is missing and say what there is; return the exit code."""
-    return max(_provide_collector(), _provide_promql(), _provide_postgres())
+    from benchmarks import browser  # here, for it builds on this module
+
+    return max(_provide_collector(), _provide_promql(), _provide_postgres(), browser.provide_chromium())
 
 
 def _provide_postgres() -> int:
     present = postgres_path()
     if present is None and (shutil.which("apt-get") is None or shutil.which("dpkg") is None):
         print("peers: no PostgreSQL, and no apt-get to fetch it with; install PostgreSQL and run `make peers` again.")
-        return _without("tests of the database run on SQLite alone.")
+        return without("tests of the database run on SQLite alone.")
     try:
         programs = present or unpack_postgres()
-        version = _step([str(programs / "postgres"), "--version"], peers_directory(), postgres_environment())
+        version = step([str(programs / "postgres"), "--version"], peers_directory(), postgres_environment())
     except PeerBuildError as error:
         print(f"peers: {error}", file=sys.stderr)
-        return _without("tests of the database run on SQLite alone.")
+        return without("tests of the database run on SQLite alone.")
     print(f"peers: {version.strip()}: {programs}")
     return 0
 
 
-def _without(consequence: str) -> int:
+def without(consequence: str) -> int:
     """Say what a missing peer means, and return the exit code of that."""
     if in_ci():
         print("peers: CI is set, and CI does without no peer, so this is a failure.")
@@ -190,7 +195,7 @@ def _provide_collector() -> int:
     built = collector_path()
     if built is None and shutil.which("go") is None:
         print("peers: no collector: Go is not on PATH; install Go 1.26 or later and run `make peers` again.")
-        return _without("tests marked `peer` are skipped, benchmarks leave the collector's column empty.")
+        return without("tests marked `peer` are skipped, benchmarks leave the collector's column empty.")
     if built is None:
         print(f"peers: building the collector in {_collector_directory()}; this takes minutes, once", flush=True)
         try:
@@ -207,7 +212,7 @@ def _provide_promql() -> int:
     built = promql_path()
     if built is None and shutil.which("go") is None:
         print("peers: no PromQL engine: Go is not on PATH; install Go 1.26 or later and run `make peers` again.")
-        return _without("expressions are not compared with Prometheus.")
+        return without("expressions are not compared with Prometheus.")
     try:
         built = built or build_promql()
     except PeerBuildError as error:
@@ -219,24 +224,24 @@ def _provide_promql() -> int:
 
 def _compile(work: Path) -> None:
     tools = work / "tools"
-    _step(["go", "install", _BUILDER_MODULE], work, {"GOBIN": str(tools)})
+    step(["go", "install", _BUILDER_MODULE], work, {"GOBIN": str(tools)})
     shutil.copy(_BUILDER_FILE, work / "builder.yaml")
     # The builder writes the sources only: its own `go mod tidy` also wants what the components' tests import,
     # and some of that is not in every proxy. The build resolves what the binary itself imports; checksums are
     # verified as ever.
     generate = [str(tools / "builder"), "--config=builder.yaml", "--skip-get-modules", "--skip-compilation"]
-    _step(generate, work, {})
+    step(generate, work, {})
     source = work / "src"
     (source / "go.mod").unlink(missing_ok=True)
-    _step(["go", "mod", "init", _BUILT_NAME], source, {})
+    step(["go", "mod", "init", _BUILT_NAME], source, {})
     modules = [_CORE_MODULE, *("@".join(found) for found in _GOMOD.findall(_BUILDER_FILE.read_text()))]
-    _step(["go", "mod", "edit", *(f"-require={module}" for module in modules)], source, {})
-    _step(["go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", _BUILT_NAME, "."], source, {})
+    step(["go", "mod", "edit", *(f"-require={module}" for module in modules)], source, {})
+    step(["go", "build", "-mod=mod", "-trimpath", "-ldflags=-s -w", "-o", _BUILT_NAME, "."], source, {})
     if not (work / "src" / _BUILT_NAME).exists():
         raise PeerBuildError(f"the collector's builder ended well but left no {_BUILT_NAME} in its output_path")
 
 
-def _step(command: list[str], work: Path, extra: dict[str, str]) -> str:
+def step(command: list[str], work: Path, extra: dict[str, str]) -> str:
     """Run one step of a build, and return what it said.
 
     Raises:
@@ -274,7 +279,8 @@ def _collector_directory() -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes that want the same peer waiting at this file."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
