@@ -3,8 +3,8 @@
 `make peers` builds the OpenTelemetry Collector with its own builder, and Prometheus' PromQL engine as a program that
 answers questions, both through the Go module proxy. A build is cached under a hash of what it is made of, so another
 component list is another binary and neither replaces the other. PostgreSQL is the system's, or Debian's packages
-unpacked beside the collector, which needs no root; so is Chromium (`browser.py`). `TOCSIN_PEERS` names another directory than `.peers`, for machines
-that share a cache.
+unpacked beside the collector, which needs no root; so is Chromium (`browser.py`). `TOCSIN_PEERS` names another
+directory than `.peers`, for machines that share a cache.
 """
 
 import fcntl
