@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 from urllib.parse import urlsplit
 
-from axe_playwright_python.sync_playwright import Axe
-from otlp_requests import Call, Exporter, request_of
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
+from otlp_requests import Call, Exporter, Value, request_of
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 from running_service import RunningService
 
@@ -65,20 +65,21 @@ class PageService:
         return f"http://{self.service.addresses['api']}{self.base_path}"
 
     def send(
-        self, *, model: str = "gpt-4o", number: int = 1, ago: float = 0.0, tokens: int = 1000, **more: Any
-    ) -> None:  # noqa: ANN401
-        """Send model calls that ended some seconds ago; `more` are attributes with `__` for a dot, or `failed`."""
-        assert self._exporter is not None
-        failed = bool(more.pop("failed", False))
-        attributes = {key.replace("__", "."): value for key, value in more.items()}
+        self,
+        *,
+        model: str = "gpt-4o",
+        number: int = 1,
+        tokens: int = 1000,
+        ago: float = 0.0,
+        failed: bool = False,
+        attributes: Mapping[str, Value] | None = None,
+    ) -> None:
+        """Send model calls with so many input tokens each, which ended some seconds ago."""
         end = time.time_ns() - int(ago * 1e9)
-        calls = [
-            Call.drawn(self._random, end=end, model=model, input_tokens=tokens, failed=failed, attributes=attributes)
-            for _ in range(number)
-        ]
-        self._exporter(request_of(calls).SerializeToString())
+        common = {"model": model, "input_tokens": tokens, "failed": failed, "attributes": attributes or {}}
+        self.send_calls([Call.drawn(self._random, end=end, **common) for _ in range(number)])
 
-    def send_calls(self, calls: list[Call], resource: Mapping[str, str] | None = None) -> None:
+    def send_calls(self, calls: list[Call], resource: Mapping[str, Value] | None = None) -> None:
         """Send these calls in one request."""
         assert self._exporter is not None
         self._exporter(request_of(calls, resource=resource).SerializeToString())
