@@ -29,7 +29,7 @@ from tocsin.storage.blocks import PastChange, block_history
 from tocsin.storage.database import Database
 from tocsin.telemetry import guard as telemetry
 
-__all__ = ["blocks_router"]
+__all__ = ["NewBlock", "blocks_router", "kept", "lifted", "may_touch"]
 
 _MOST_LABELS: Final = 32
 _LONGEST_LABEL: Final = 128
@@ -105,7 +105,7 @@ def blocks_router(blocks: Blocks, database: Database, headers: Mapping[str, str]
             block
             for block in blocks.latest_first()
             if all(getattr(block, name) == text for name, text in chosen.items())
-            and _may_touch(who, block)
+            and may_touch(who, block)
             and (position is None or (block.created, block.id) < (position[0], position[1]))
         )
         found = list(islice(matching, limit))
@@ -121,8 +121,9 @@ def blocks_router(blocks: Blocks, database: Database, headers: Mapping[str, str]
             block = blocks.block(asked.label, asked.value, until=until, by=who.name, reason=asked.reason)
         except OverloadedError as error:
             return problem(409, str(error))
-        kept = await _kept(database)
-        return JSONResponse({**_shown(block), "kept": kept}, status_code=200 if known is not None else 201)
+        return JSONResponse(
+            {**_shown(block), "kept": await kept(database)}, status_code=200 if known is not None else 201
+        )
 
     @router.delete("", summary="Lift the block of a key")
     async def lift_key(
@@ -132,18 +133,20 @@ def blocks_router(blocks: Blocks, database: Database, headers: Mapping[str, str]
         reason: _Why = "lifted by hand",
     ) -> JSONResponse:
         """Let calls for this key through again."""
-        return await _lifted(blocks, database, who, blocks.check({label: value}), reason)
+        block = lifted(blocks, who, blocks.check({label: value}), reason)
+        return JSONResponse({**_shown(block), "kept": await kept(database)})
 
     @router.delete("/{block_id}", summary="Lift a block")
     async def lift(block_id: str, who: Writer, reason: _Why = "lifted by hand") -> JSONResponse:
         """Let calls for its key through again."""
-        return await _lifted(blocks, database, who, blocks.find(block_id), reason)
+        block = lifted(blocks, who, blocks.find(block_id), reason)
+        return JSONResponse({**_shown(block), "kept": await kept(database)})
 
     @router.get("/{block_id}", summary="One block")
     async def one(block_id: str, who: Reader) -> JSONResponse:
         """A block, while it lasts."""
         block = blocks.find(block_id)
-        if block is None or not _may_touch(who, block):
+        if block is None or not may_touch(who, block):
             raise HTTPException(404)
         return JSONResponse(_shown(block))
 
@@ -193,15 +196,18 @@ def _add_history(router: APIRouter, database: Database) -> None:
         return JSONResponse({"changes": [_told(one) for one in found], "next_cursor": last})
 
 
-async def _lifted(blocks: Blocks, database: Database, who: Principal, block: Block | None, reason: str) -> JSONResponse:
-    if block is None or not _may_touch(who, block):
+def lifted(blocks: Blocks, who: Principal, block: Block | None, reason: str) -> Block:
+    """Let calls for a block's key through again; return the block that was.
+
+    Raises:
+        HTTPException: there is none that they may lift.
+    """
+    if block is None or not may_touch(who, block) or blocks.unblock(block, by=who.name, reason=reason) is None:
         raise HTTPException(404)
-    if blocks.unblock(block, by=who.name, reason=reason) is None:
-        raise HTTPException(404)
-    return JSONResponse({**_shown(block), "kept": await _kept(database)})
+    return block
 
 
-async def _kept(database: Database) -> bool:
+async def kept(database: Database) -> bool:
     """Wait until all is on disk, and return whether it is; it holds in memory either way."""
     try:
         async with asyncio.timeout(_SAFE_SECONDS):
@@ -228,7 +234,8 @@ def _decoded(value: str) -> str:
         return value
 
 
-def _may_touch(who: Principal, block: Block) -> bool:
+def may_touch(who: Principal, block: Block) -> bool:
+    """Whether somebody sees a block whole and may lift it."""
     return who.projects is None or (block.project is not None and who.sees(block.project))
 
 

@@ -18,7 +18,17 @@ from tocsin.errors import TocsinError
 from tocsin.notify.kinds import AnyContact
 from tocsin.security.roles import Principal, Role
 
-__all__ = ["TestOutcome", "Tests", "contact_points_router"]
+__all__ = [
+    "KINDS",
+    "TestOutcome",
+    "Tests",
+    "add_point",
+    "contact_points_router",
+    "points_of",
+    "remove_point",
+    "replace_point",
+    "secrets_of",
+]
 
 _ADMIN: Final = Depends(requires(Role.ADMIN, everywhere=True))
 Admin = Annotated[Principal, _ADMIN]
@@ -58,9 +68,7 @@ def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
     @router.get("", summary="Contact points")
     async def list_points(_: Reader) -> JSONResponse:
         """All of them; of secrets, whether they are set."""
-        found, users = await edits.contact_points(), _users(await edits.rules())
-        shown_all = [_document(name, item, users.get(name, ())) for name, item in found.items()]
-        return JSONResponse({"contact_points": shown_all})
+        return JSONResponse({"contact_points": await points_of(edits)})
 
     @router.post("", status_code=201, summary="A new contact point")
     async def create(request: Request, fields: Body, _: Admin) -> Response:
@@ -70,14 +78,7 @@ def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
             detail = "should be the name that rules use under notify"
             return problem(422, f"name: {detail}", errors=[{"field": "name", "detail": detail}])
 
-        def decide(before: WrittenItem | None) -> Fields:
-            if before is not None:
-                raise TakenError(f"there is a contact point {name!r} at {before.file}:{before.line}; change that")
-            return {key: value for key, value in fields.items() if key != "name"}
-
-        return await once.once(
-            request, lambda: _changed(edits.change_contact_point(name, decide), name, edits, status=201)
-        )
+        return await once.once(request, lambda: _changed(add_point(edits, name, fields), name, edits, status=201))
 
     @router.get("/{name:path}", summary="One contact point")
     async def one_point(name: Name, _: Reader) -> JSONResponse:
@@ -91,15 +92,12 @@ def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
     @router.put("/{name:path}", summary="A contact point's fields, all of them")
     async def replace(name: Name, fields: Body, _: Admin, if_match: IfMatch = None) -> Response:
         """A secret that is left out stays as it is; one that is null is taken out."""
-        decide = demanded(if_match, lambda before: _kept(before.fields, fields))
-        return await _changed(edits.change_contact_point(name, decide), name, edits)
+        return await _changed(replace_point(edits, name, fields, if_match), name, edits)
 
     @router.delete("/{name:path}", status_code=204, summary="Take a contact point out of the file")
     async def delete(name: Name, _: Admin, if_match: IfMatch = None) -> Response:
         """Refused while a rule names it."""
-        if users := _users(await edits.rules()).get(name):
-            return problem(409, f"rules name it: {', '.join(users)}; change them first")
-        return await _changed(edits.change_contact_point(name, demanded(if_match, lambda _: None)), name, edits)
+        return await _changed(remove_point(edits, name, if_match), name, edits)
 
     @router.post("/{name:path}/test", summary="Send a test notification")
     async def send_test(name: Name, _: Annotated[Principal, Depends(requires(Role.WRITE))]) -> JSONResponse:
@@ -110,6 +108,56 @@ def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
         return JSONResponse({"delivered": outcome.delivered, "answer": outcome.text, "seconds": outcome.seconds})
 
     return router
+
+
+async def points_of(edits: Edits) -> list[dict[str, Any]]:
+    """Return all contact points as the API shows them: of secrets, whether they are set."""
+    found, users = await edits.contact_points(), _users(await edits.rules())
+    return [_document(name, item, users.get(name, ())) for name, item in found.items()]
+
+
+async def add_point(edits: Edits, name: str, fields: Fields) -> Applied:
+    """Write a new contact point into the file.
+
+    Raises:
+        TakenError: there is one of that name.
+        RejectedError: it is not valid.
+        UnwritableError: the file can't be written.
+    """
+
+    def decide(before: WrittenItem | None) -> Fields:
+        if before is not None:
+            raise TakenError(f"there is a contact point {name!r} at {before.file}:{before.line}; change that")
+        return {key: value for key, value in fields.items() if key != "name"}
+
+    return await edits.change_contact_point(name, decide)
+
+
+async def replace_point(edits: Edits, name: str, fields: Fields, if_match: str | None) -> Applied:
+    """Write all fields of a contact point anew; see `add_point` for what it raises.
+
+    Args:
+        edits: what writes.
+        name: of the contact point.
+        fields: secrets that are left out stay, those that are None go.
+        if_match: the entity tag that is changed; None: whatever is there.
+
+    Raises:
+        MissingError: there is none of that name.
+        TocsinError: it is not what the tag says, or see `add_point`.
+    """
+    return await edits.change_contact_point(name, demanded(if_match, lambda before: _kept(before.fields, fields)))
+
+
+async def remove_point(edits: Edits, name: str, if_match: str | None) -> Applied:
+    """Take a contact point out of the file; see `replace_point`.
+
+    Raises:
+        TakenError: rules name it.
+    """
+    if users := _users(await edits.rules()).get(name):
+        raise TakenError(f"rules name it: {', '.join(users)}; change them first")
+    return await edits.change_contact_point(name, demanded(if_match, lambda _: None))
 
 
 async def _changed(change: Awaitable[Applied], name: str, edits: Edits, *, status: int = 200) -> Response:
@@ -133,7 +181,7 @@ def _kept(before: Fields, fields: Fields) -> Fields:
     fields = {key: value for key, value in fields.items() if key != "name"}
     kept = {
         key: before[key]
-        for key in _secrets_of(str(fields.get("type", before.get("type"))))
+        for key in secrets_of(str(fields.get("type", before.get("type"))))
         if key in before and key not in fields
     }
     moved = sorted(key for key in _DESTINATIONS & (fields.keys() | before.keys()) if _moves(key, before, fields, kept))
@@ -157,11 +205,13 @@ def _models(kind: object) -> Iterator[tuple[str, type[BaseModel]]]:
         yield from _models(part)
 
 
-_KINDS: Final[Mapping[str, type[BaseModel]]] = dict(_models(AnyContact))
+KINDS: Final[Mapping[str, type[BaseModel]]] = dict(_models(AnyContact))
+"""What `type` says -> the fields of that kind."""
 
 
-def _secrets_of(kind: str) -> tuple[str, ...]:
-    model = _KINDS.get(kind)
+def secrets_of(kind: str) -> tuple[str, ...]:
+    """Return the fields of a kind of contact point that are never shown."""
+    model = KINDS.get(kind)
     if model is None:
         # Of a kind that is not known nothing is shown but its type.
         return ()
@@ -177,8 +227,8 @@ def _is_secret(field: FieldInfo) -> bool:
 
 def _document(name: str, item: WrittenItem, users: Sequence[str]) -> dict[str, Any]:
     kind = str(item.fields.get("type", ""))
-    secrets = _secrets_of(kind)
-    model = _KINDS.get(kind)
+    secrets = secrets_of(kind)
+    model = KINDS.get(kind)
     known = set() if model is None else {field.alias or key for key, field in model.model_fields.items()}
     return {
         "name": name,

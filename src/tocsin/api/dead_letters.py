@@ -8,14 +8,13 @@ from fastapi.responses import JSONResponse
 from tocsin.api.alerts import unavailable
 from tocsin.api.authorization import Reader, requires
 from tocsin.api.paging import Cursor, Limit, cursor_of, position_of
-from tocsin.api.problems import problem
 from tocsin.errors import OverloadedError
 from tocsin.notify.outbox import Outbox
 from tocsin.security.roles import Principal, Role
 from tocsin.storage.database import Database
 from tocsin.storage.dead_letters import dead_letters, parse_letter_id, project_of
 
-__all__ = ["dead_letters_router"]
+__all__ = ["dead_letters_router", "resent"]
 
 
 def dead_letters_router(database: Database, outbox: Outbox) -> APIRouter:
@@ -52,22 +51,33 @@ def dead_letters_router(database: Database, outbox: Outbox) -> APIRouter:
     async def resend(letter_id: str, who: Annotated[Principal, Depends(requires(Role.WRITE))]) -> JSONResponse:
         """Deliver it under its old id, with a day of retries before it."""
         try:
-            event_id, contact_point = parse_letter_id(letter_id)
-        except ValueError as error:
-            return problem(422, str(error))
-        try:
-            async with database.connection() as connection:
-                project = await project_of(connection, event_id, contact_point)
-            if project is None or not who.sees(project):
-                raise HTTPException(404)
-            sent = await outbox.resend(contact_point, event_id)
+            await resent(database, outbox, letter_id, who)
         except OverloadedError as error:
             return unavailable(error)
-        except LookupError:
-            there = ", ".join(outbox.contact_points) or "none"
-            return problem(409, f"there is no contact point {contact_point!r} now; there are: {there}")
-        if not sent:
-            return problem(409, "its event can't be read any more, or somebody else has it sent just now")
         return JSONResponse({"id": letter_id, "status": "waiting"}, status_code=202)
 
     return router
+
+
+async def resent(database: Database, outbox: Outbox, letter_id: str, who: Principal) -> None:
+    """Have a notification that was given up sent after all.
+
+    Raises:
+        HTTPException: there is no such letter for them, or it can't be sent now.
+        OverloadedError: the database can't be used at present.
+    """
+    try:
+        event_id, contact_point = parse_letter_id(letter_id)
+    except ValueError as error:
+        raise HTTPException(422, str(error)) from error
+    async with database.connection() as connection:
+        project = await project_of(connection, event_id, contact_point)
+    if project is None or not who.sees(project):
+        raise HTTPException(404)
+    try:
+        sent = await outbox.resend(contact_point, event_id)
+    except LookupError as error:
+        there = ", ".join(outbox.contact_points) or "none"
+        raise HTTPException(409, f"there is no contact point {contact_point!r} now; there are: {there}") from error
+    if not sent:
+        raise HTTPException(409, "its event can't be read any more, or somebody else has it sent just now")

@@ -14,6 +14,7 @@ from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import AlertState
 from tocsin.api.alerts import unavailable
 from tocsin.api.authorization import Reader, Writer
+from tocsin.api.editing import FieldProblem, RejectedError
 from tocsin.api.paging import Cursor, Limit, cursor_of, nanoseconds_of, position_of
 from tocsin.api.problems import problem
 from tocsin.errors import OverloadedError
@@ -22,11 +23,21 @@ from tocsin.notify.message import rfc3339
 from tocsin.notify.routing.matchers import Matchers, Operator, parse_matchers
 from tocsin.notify.routing.silences import Silence, SilenceState, new_silence_id
 from tocsin.security.roles import Principal
-from tocsin.storage.alerts import alert
+from tocsin.storage.alerts import AlertRow, alert
 from tocsin.storage.database import Database
 from tocsin.storage.silences import silence, silences
 
-__all__ = ["Once", "Routes", "acknowledge_router", "document_of", "silences_router"]
+__all__ = [
+    "NewSilence",
+    "Once",
+    "Routes",
+    "acknowledge_router",
+    "acknowledged",
+    "document_of",
+    "may_see",
+    "silence_of",
+    "silences_router",
+]
 
 LONGEST: Final = timedelta(days=366)
 _SHOWN: Final = 200
@@ -54,7 +65,7 @@ class Routes(Protocol):
         ...
 
 
-class _NewSilence(BaseModel):
+class NewSilence(BaseModel):
     """What a silence is made of."""
 
     model_config = ConfigDict(extra="forbid")
@@ -86,19 +97,19 @@ def silences_router(database: Database, routes: Routes, once: Once | None = None
         except OverloadedError as error:
             return unavailable(error)
         last = cursor_of(found[-1].ends_at, found[-1].id) if len(found) == limit else None
-        shown = [document_of(one, now) for one in found if _sees(who, one.matchers)]
+        shown = [document_of(one, now) for one in found if may_see(who, one.matchers)]
         return JSONResponse({"silences": shown, "next_cursor": last})
 
     @router.post("", status_code=201, summary="Silence alerts for a while")
-    async def add(new: _NewSilence, request: Request, who: Writer) -> Response:
+    async def add(new: NewSilence, request: Request, who: Writer) -> Response:
         """In force at once. Matchers see `rule`, `project`, `severity`, the rule's labels and the group's values."""
 
         async def make() -> Response:
-            made = _made(new, who)
-            if isinstance(made, JSONResponse):
-                return made
             try:
+                made = silence_of(new, who)
                 await routes.silence(made)
+            except RejectedError as error:
+                return _refused(error)
             except OverloadedError as error:
                 return unavailable(error)
             return _shown(made, 201, {"location": f"/api/v1/silences/{made.id}"})
@@ -106,11 +117,12 @@ def silences_router(database: Database, routes: Routes, once: Once | None = None
         return await (make() if once is None else once(request, make))
 
     @router.post("/preview", summary="Which alerts would a silence hold back?")
-    async def preview(new: _NewSilence, who: Writer) -> JSONResponse:
+    async def preview(new: NewSilence, who: Writer) -> JSONResponse:
         """The alerts that fire now and match, whatever the times; nothing is kept."""
-        made = _made(new, who)
-        if isinstance(made, JSONResponse):
-            return made
+        try:
+            made = silence_of(new, who)
+        except RejectedError as error:
+            return _refused(error)
         found = [event for event in routes.matching(made.matchers) if who.sees(event.rule.project)]
         return JSONResponse({"count": len(found), "alerts": [_alert(event) for event in found[:_SHOWN]]})
 
@@ -148,28 +160,39 @@ def acknowledge_router(database: Database, routes: Routes) -> APIRouter:
     async def acknowledge(alert_id: str, who: Writer) -> JSONResponse:
         """The first one counts; again changes nothing. What gets worse is told all the same."""
         try:
-            async with database.connection() as connection:
-                found = await alert(connection, alert_id)
-            if found is None or not who.sees(found.project):
-                raise HTTPException(404)
-            if found.state is not AlertState.FIRING:
-                return problem(409, "the alert is over")
-            await routes.acknowledge(alert_id, who.name)
-            async with database.connection() as connection:
-                found = await alert(connection, alert_id)
+            found = await acknowledged(database, routes, alert_id, who)
         except OverloadedError as error:
             return unavailable(error)
-        if found is None or found.acknowledged_at is None:
-            return problem(409, "the alert is over")
         return JSONResponse(
             {
                 "id": alert_id,
-                "acknowledged_at": rfc3339(found.acknowledged_at),
+                "acknowledged_at": found.acknowledged_at and rfc3339(found.acknowledged_at),
                 "acknowledged_by": found.acknowledged_by,
             }
         )
 
     return router
+
+
+async def acknowledged(database: Database, routes: Routes, alert_id: str, who: Principal) -> AlertRow:
+    """Note that somebody looks after an alert, and return the alert; who did so first, stays.
+
+    Raises:
+        HTTPException: there is no such alert for them, or it is over.
+        OverloadedError: the database can't be used at present.
+    """
+    async with database.connection() as connection:
+        found = await alert(connection, alert_id)
+    if found is None or not who.sees(found.project):
+        raise HTTPException(404)
+    if found.state is not AlertState.FIRING:
+        raise HTTPException(409, "the alert is over")
+    await routes.acknowledge(alert_id, who.name)
+    async with database.connection() as connection:
+        found = await alert(connection, alert_id)
+    if found is None or found.acknowledged_at is None:
+        raise HTTPException(409, "the alert is over")
+    return found
 
 
 def document_of(one: Silence, now: int) -> dict[str, Any]:
@@ -187,40 +210,43 @@ def document_of(one: Silence, now: int) -> dict[str, Any]:
     }
 
 
-def _made(new: _NewSilence, who: Principal) -> Silence | JSONResponse:
-    """Return the silence, or why there can be none."""
+def silence_of(new: NewSilence, who: Principal) -> Silence:
+    """Return the silence that somebody asks for; it is not in force yet.
+
+    Raises:
+        RejectedError: there can be none like it.
+        HTTPException: they may not silence what it would.
+    """
     try:
         matchers = parse_matchers(new.matchers)
     except ValueError as error:
-        return _refused("matchers", str(error))
+        raise _mistake("matchers", str(error)) from error
     if not matchers:
-        return _refused("matchers", "none; name at least one, or everything would be silent")
-    if not _sees(who, matchers):
-        return problem(403, 'this token is of some projects; add a matcher project="NAME" of one of them')
+        raise _mistake("matchers", "none; name at least one, or everything would be silent")
+    if not may_see(who, matchers):
+        raise HTTPException(403, 'this token is of some projects; add a matcher project="NAME" of one of them')
     now = time.time_ns()
     starts_at = nanoseconds_of(new.starts_at) or now
     ends_at = _end_of(new, starts_at)
-    if isinstance(ends_at, JSONResponse):
-        return ends_at
     if ends_at <= starts_at or ends_at <= now:
-        return _refused("ends_at", "not after the start, or over already")
+        raise _mistake("ends_at", "not after the start, or over already")
     if ends_at - starts_at > nanoseconds(LONGEST):
-        return _refused("ends_at", "longer than a year; a rule that nobody wants to hear of can be disabled")
+        raise _mistake("ends_at", "longer than a year; a rule that nobody wants to hear of can be disabled")
     return Silence(new_silence_id(), matchers, starts_at, ends_at, new.comment, who.name, now, now)
 
 
-def _end_of(new: _NewSilence, starts_at: int) -> int | JSONResponse:
+def _end_of(new: NewSilence, starts_at: int) -> int:
     if (new.ends_at is None) == (new.duration is None):
-        return _refused("ends_at", "give either ends_at or duration")
+        raise _mistake("ends_at", "give either ends_at or duration")
     if new.duration is None:
         return nanoseconds_of(new.ends_at) or 0
     try:
         return starts_at + nanoseconds(parse_duration(new.duration))
     except ValueError as error:
-        return _refused("duration", str(error))
+        raise _mistake("duration", str(error)) from error
 
 
-def _sees(who: Principal, matchers: Matchers) -> bool:
+def may_see(who: Principal, matchers: Matchers) -> bool:
     """Whether whatever they match is of projects that exist for them."""
     if who.projects is None:
         return True
@@ -230,7 +256,7 @@ def _sees(who: Principal, matchers: Matchers) -> bool:
 async def _found(database: Database, silence_id: str, who: Principal) -> Silence:
     async with database.connection() as connection:
         found = await silence(connection, silence_id)
-    if found is None or not _sees(who, found.matchers):
+    if found is None or not may_see(who, found.matchers):
         raise HTTPException(404)
     return found
 
@@ -250,5 +276,9 @@ def _alert(event: AlertEvent) -> dict[str, Any]:
     }
 
 
-def _refused(field: str, detail: str) -> JSONResponse:
-    return problem(422, "the silence is not valid", errors=[{"field": field, "detail": detail}])
+def _mistake(field: str, detail: str) -> RejectedError:
+    return RejectedError([FieldProblem(field, detail)])
+
+
+def _refused(error: RejectedError) -> JSONResponse:
+    return problem(422, "the silence is not valid", errors=[one.document() for one in error.problems])
