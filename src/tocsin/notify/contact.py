@@ -2,7 +2,6 @@
 
 import re
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from tocsin.errors import ConfigError
 from tocsin.model.settings import Duration, Settings
 from tocsin.notify.egress import Network
 from tocsin.notify.message import Message
+from tocsin.notify.templating.config import TextTemplate
 from tocsin.rules.rule import Severity
 
 __all__ = [
@@ -135,10 +135,6 @@ RateLimit = Annotated[Rate | None, BeforeValidator(_rate)]
 class ContactConfig(Settings):
     """The keys of every contact point."""
 
-    later: ClassVar[Mapping[str, str]] = {
-        "template": "write the rule's 'summary'",
-    }
-    """Keys of later versions -> what to do until then."""
     follows_alerts: ClassVar[bool] = False
     """Whether the receiver keeps a state for each alert, so that none may be told of in a message about others."""
 
@@ -150,6 +146,8 @@ class ContactConfig(Settings):
     """Whether loopback, link-local and private addresses may be used."""
     rate_limit: RateLimit = None
     """Over it, messages wait, and those of one alert are merged: the latest wins. None: no limit."""
+    template: TextTemplate | None = None
+    """Words in place of the built-in ones."""
     mute_timings: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
     """When nothing is sent here: names under `mute_timings:`."""
 
@@ -188,18 +186,30 @@ def secrets_in(url: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*found, *map(unquote, found))))
 
 
-def tls_from(ca_file: Path | None) -> ssl.SSLContext | None:
-    """Return trust in the certificates of `ca_file` alone; None for None: the default trust.
+def tls_from(
+    ca_file: Path | None, cert_file: Path | None = None, key_file: Path | None = None
+) -> ssl.SSLContext | None:
+    """Return trust in the certificates of `ca_file` alone, and our own certificate; None for neither: default trust.
 
     Raises:
-        ConfigError: the file can't be read or has no certificate.
+        ConfigError: a file can't be read or is of another kind.
     """
-    if ca_file is None:
+    if ca_file is None and cert_file is None:
         return None
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror or "no PEM certificate in it"
         raise ConfigError(
             f"{ca_file}: can't be used as ca_file ({reason}); give a PEM file of CA certificates"
         ) from error
+    if cert_file is not None:
+        try:
+            # The password keeps OpenSSL from asking for one at the terminal.
+            context.load_cert_chain(cert_file, key_file, password="")
+        except (OSError, ssl.SSLError) as error:
+            reason = "no PEM certificate with its key" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError(
+                f"{cert_file}: can't be used as cert_file with key_file {key_file} ({reason}); give PEM files"
+            ) from error
+    return context

@@ -25,6 +25,7 @@ from tocsin.notify.contact import Answer, Attempt, ContactConfig, tls_from
 from tocsin.notify.egress import Network
 from tocsin.notify.email_message import MailWriter
 from tocsin.notify.message import Message
+from tocsin.notify.templating.config import MailTemplate
 from tocsin.notify.wording import clean
 
 __all__ = ["Email", "EmailConfig", "TlsMode"]
@@ -105,6 +106,7 @@ class EmailConfig(ContactConfig):
     sender: Annotated[str, AfterValidator(_checked_sender)] = Field(alias="from")
     to: Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_checked_recipients)]
     """Recipients: several with commas, or a list."""
+    template: MailTemplate | None = None
 
     @model_validator(mode="after")
     def _whole_login(self) -> "EmailConfig":

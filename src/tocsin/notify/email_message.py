@@ -11,6 +11,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import jinja2
+from markupsafe import Markup
 
 from tocsin.alerts.event import Transition
 from tocsin.notify.contact import Attempt
@@ -82,7 +83,9 @@ def _shown(message: Message, attempt: Attempt) -> dict[str, object]:
     resolved = event.transition in (Transition.RESOLVED, Transition.TEST)
     return {
         "title": message.title,
-        "summary": message.summary,
+        "summary": message.summary if message.text is None else message.text,
+        # Its author's HTML; the values in it were escaped as they were filled in.
+        "html": None if message.html is None else Markup(message.html),  # noqa: S704
         "facts": message.facts,
         "traces": message.traces,
         "places": list(_places(message)),

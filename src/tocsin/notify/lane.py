@@ -22,6 +22,7 @@ from tocsin.notify.message import Message, MessageWriter
 from tocsin.notify.observer import Observer
 from tocsin.notify.routing.tree import Hold
 from tocsin.notify.store import Store, Unfinished
+from tocsin.notify.templating.dressing import Dressing
 
 __all__ = ["Delivering", "Lane", "OutboxLimits", "RateGate", "backoff"]
 
@@ -98,6 +99,7 @@ class Lane:
         self.drained = asyncio.Event()
         """Set when a drain has nothing left to try."""
         self._notifier = notifier
+        self._dressing = Dressing(name, config.template, shared.observer)
         self._replacement: tuple[ContactConfig, Notifier] | None = None
         self._shared = shared
         # With a durable store nothing has to go: what does not fit waits there, and `_has_room` says what fits.
@@ -331,9 +333,10 @@ class Lane:
             self._backlog.changed(following)
 
     def _message(self, item: Pending, batch: Sequence[Pending]) -> Message:
+        writer = self._shared.writer
         if item.hold is None:
-            return self._shared.writer.message_of(item.event)
-        return self._incidents.message(self._shared.writer, item.hold, [one.event for one in batch])
+            return self._dressing.dress(writer.message_of(item.event))
+        return self._dressing.dress(self._incidents.message(writer, item.hold, [one.event for one in batch]))
 
     async def _send(self, item: Pending, batch: Sequence[Pending], attempt: Attempt) -> Answer:
         seconds = self.config.timeout.total_seconds()
@@ -401,6 +404,7 @@ class Lane:
         old, (self.config, self._notifier) = self._notifier, self._replacement
         self._replacement = None
         self._gate = RateGate(self.config.rate_limit)
+        self._dressing = Dressing(self.name, self.config.template, self._shared.observer)
         self._paused_until = 0.0
         now = self._shared.clock.monotonic()
         for item in self._backlog:

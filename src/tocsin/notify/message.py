@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import orjson
+
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.notify import sentence, template
 from tocsin.notify.link import Links, links_of, trace_url_of
@@ -14,7 +16,7 @@ from tocsin.notify.observer import Observer, SilentObserver
 from tocsin.notify.wording import clean, counted, duration, percent, plain_number, quantity
 from tocsin.rules.rule import Condition
 
-__all__ = ["Fact", "Message", "MessageWriter", "TraceLink", "rfc3339", "window_of"]
+__all__ = ["Fact", "Message", "MessageWriter", "TraceLink", "rfc3339", "variables_of", "window_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +59,17 @@ class Message:
     links: Links
     body: Mapping[str, object] = field(repr=False)
     """The webhook body, version 1; JSON values only."""
+    text: str | None = None
+    """In place of the summary, by the contact point's template: several lines, in the receiver's own markup."""
+    html: str | None = None
+    """In place of the text, for a receiver of HTML."""
+    document: bytes | None = field(default=None, repr=False)
+    """JSON in place of the body, by the contact point's template."""
+
+    @property
+    def content(self) -> bytes:
+        """The JSON that a receiver of bodies is sent."""
+        return orjson.dumps(self.body) if self.document is None else self.document
 
 
 class MessageWriter:
@@ -110,7 +123,7 @@ class MessageWriter:
         written = event.rule.summary
         if written and event.transition is not Transition.TEST:
             try:
-                text = template.render(written, _variables(event))
+                text = template.render(written, variables_of(event))
             except template.TemplateError as error:
                 self._failed(event, "summary", error)
             else:
@@ -123,7 +136,7 @@ class MessageWriter:
         if not event.rule.dashboard_url:
             return None
         try:
-            return template.render_url(event.rule.dashboard_url, _variables(event))
+            return template.render_url(event.rule.dashboard_url, variables_of(event))
         except template.TemplateError as error:
             self._failed(event, "dashboard_url", error)
             return None
@@ -212,7 +225,7 @@ def _milliseconds(nanoseconds: int | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e6
 
 
-def _variables(event: AlertEvent) -> dict[str, object]:
+def variables_of(event: AlertEvent) -> dict[str, object]:
     """Return what a template may name; docs/contact-points.md lists it."""
     rule, evidence = event.rule, event.evidence
     return {

@@ -28,6 +28,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpAnswer, HttpSender, error_of, retry_after_of
 from tocsin.notify.message import Message
 from tocsin.notify.slack_blocks import payload_of
+from tocsin.notify.templating.config import SlackTemplate
 from tocsin.notify.wording import clean
 
 __all__ = ["SlackBot", "SlackConfig", "SlackWebhook"]
@@ -80,6 +81,7 @@ class SlackConfig(ContactConfig):
     api_url: HttpUrl = "https://slack.com/api"
     rate_limit: RateLimit = Rate(60, 60.0)
     """Slack takes about one message a second in a channel."""
+    template: SlackTemplate | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> "SlackConfig":

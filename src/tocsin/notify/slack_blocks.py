@@ -30,14 +30,15 @@ _LATE_NS = 60_000_000_000
 
 def payload_of(message: Message, attempt: Attempt) -> dict[str, object]:
     """Return blocks, the fallback text, and an attachment in the severity's colour with the details."""
+    told = escaped(message.summary) if message.text is None else message.text
     return {
-        "text": _cut(escaped(f"{message.title}: {message.summary}"), _TEXT),
+        "text": _cut_lines(f"{escaped(message.title)}: {told}", _TEXT),
         "blocks": [
             {
                 "type": "header",
                 "text": {"type": "plain_text", "text": _cut(message.title, _HEADER), "emoji": False},
             },
-            {"type": "section", "text": _mrkdwn(escaped(message.summary), _TEXT)},
+            {"type": "section", "text": _mrkdwn(_cut_lines(told, _TEXT), _TEXT)},
         ],
         "attachments": [
             {
@@ -136,6 +137,16 @@ def _cut(text: str, limit: int) -> str:
     if amp >= 0 and ";" not in kept[amp:]:
         kept = kept[:amp]
     return kept + "…"
+
+
+def _cut_lines(text: str, limit: int) -> str:
+    """Cut after a whole line, where that leaves one: half a link is none."""
+    if len(text) <= limit:
+        return text
+    lines = text.split("\n")
+    while len(lines) > 1 and len("\n".join(lines)) + 2 > limit:
+        lines.pop()
+    return _cut("\n".join([*lines, "…"]), limit)
 
 
 def _chunks(facts: Sequence[Fact], size: int) -> Iterator[Sequence[Fact]]:

@@ -1,21 +1,36 @@
-"""The templates that users write, `summary` and `dashboard_url`: Liquid, with bounds on what one may cost.
+"""The templates that users write: Liquid, with bounds on what one may cost, escaped for where it goes.
 
-Liquid because it was made for templates of strangers: no attribute access, no calls, no imports. The limits
-below hold loops, memory and output. A template that fails never fails an alert: the caller falls back, and
-says so.
+Liquid because it was made for templates of strangers: no attribute access, no calls, no imports. Values come from
+spans, so they are escaped as they are filled in; what the author wrote stays as it is. A template that fails never
+fails an alert: the caller falls back, and says so.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from enum import Enum
 from functools import lru_cache
-from typing import Any
-from urllib.parse import quote, urlsplit
+from typing import Final
+from urllib.parse import urlsplit
 
-from liquid import BoundTemplate, Environment, StrictDefaultUndefined
+import orjson
+from liquid import BoundTemplate
 from liquid.exceptions import LiquidError
 
 from tocsin.notify import wording
+from tocsin.notify.templating.bounds import BoundedEnvironment, SlowTemplateError
+from tocsin.notify.templating.filters import filters_of, html_link, plain_link, quoted, slack_link
+from tocsin.notify.templating.json_output import JsonEnvironment
 
-__all__ = ["VARIABLES", "TemplateError", "literal", "problem_of", "render", "render_url"]
+__all__ = [
+    "VARIABLES",
+    "Markup",
+    "TemplateError",
+    "literal",
+    "problem_of",
+    "render",
+    "render_json",
+    "render_text",
+    "render_url",
+]
 
 VARIABLES = (
     "condition",
@@ -42,41 +57,47 @@ VARIABLES = (
 )
 """What a template may name; docs/contact-points.md says what they are."""
 
-_MAX_SUMMARY = 1000
-_MAX_URL = 2000
+_MAX_SUMMARY: Final = 1000
+_MAX_URL: Final = 2000
+_MAX_LINE: Final = 4_000
 
 
 class TemplateError(ValueError):
     """A template can't be parsed or rendered; the text says why, without the values it was given."""
 
-
-class _Templates(Environment):
-    """Liquid with what an alert's words need, and no more than they need."""
-
-    loop_iteration_limit = 1_000
-    local_namespace_limit = 64 * 1024
-    output_stream_limit = 16 * 1024
+    def __init__(self, text: str, *, slow: bool = False) -> None:
+        super().__init__(text)
+        self.slow = slow
+        """Whether it took too long: then it is not tried with every event."""
 
 
-class _Quoted(str):
-    """Text that is percent-encoded already, so that a `url_encode` of the user's does not do it twice."""
+class Markup(Enum):
+    """What a template writes, and so how values are escaped in it."""
 
-    __slots__ = ()
+    PLAIN = "plain"
+    """Not escaped: the contact point does it, with everything that it sends."""
+    URL = "url"
+    """Percent-encoded."""
+    SLACK = "slack"
+    """Slack's mrkdwn: a value mentions nobody and is no link."""
+    HTML = "html"
+    JSON = "json"
 
 
-def problem_of(template: str) -> str | None:
-    """Return what is wrong with `template`, in one line, or None: for the check of a rule's text."""
+def problem_of(template: str, markup: Markup = Markup.PLAIN, variables: Collection[str] = VARIABLES) -> str | None:
+    """Return what is wrong with `template`, in one line, or None: for the check of a text that a person writes."""
+    known = _ENVIRONMENTS[markup].filters
     try:
-        found = _parsed(template, urls=False).analyze()
+        found = _parsed(template, markup).analyze()
     except (TemplateError, LiquidError) as error:
         return _said(error)
-    unknown = [f"unknown filter {name!r}" for name in found.filters if name not in _TEXTS.filters]
+    unknown = [f"unknown filter {name!r}" for name in found.filters if name not in known]
     unknown += [
-        f"unknown variable {name!r}; there are {', '.join(VARIABLES)}"
+        f"unknown variable {name!r}; there are {', '.join(variables)}"
         for name in found.globals
-        if name not in VARIABLES
+        if name not in variables
     ]
-    return wording.clean(unknown[0], 400) if unknown else None
+    return wording.clean(unknown[0], 600) if unknown else None
 
 
 def render(template: str, variables: Mapping[str, object]) -> str:
@@ -85,7 +106,38 @@ def render(template: str, variables: Mapping[str, object]) -> str:
     Raises:
         TemplateError: the template is wrong, names what is not there, or costs too much.
     """
-    return wording.clean(_rendered(template, variables, urls=False), _MAX_SUMMARY)
+    return wording.clean(_rendered(template, variables, Markup.PLAIN), _MAX_SUMMARY)
+
+
+def render_text(template: str, variables: Mapping[str, object], markup: Markup) -> str:
+    """Return text of several lines, without control characters, empty at neither end and nowhere for two lines.
+
+    Raises:
+        TemplateError: as `render`.
+    """
+    text = _rendered(template, variables, markup)
+    if markup is Markup.SLACK:
+        text = text.replace("&#39;", "'").replace("&#34;", '"')  # Slack knows three escapes, none of these
+    lines: list[str] = []
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip(" "))
+        kept = wording.clean(line, _MAX_LINE)
+        if kept or (lines and lines[-1]):
+            lines.append(" " * min(indent, 40) + kept if kept else "")
+    return "\n".join(lines).strip("\n")
+
+
+def render_json(template: str, variables: Mapping[str, object]) -> bytes:
+    """Return a JSON document.
+
+    Raises:
+        TemplateError: as `render`, or the result is no JSON.
+    """
+    text = _rendered(template, variables, Markup.JSON)
+    try:
+        return orjson.dumps(orjson.loads(text))
+    except orjson.JSONDecodeError as error:
+        raise TemplateError(f"the result is no JSON: {wording.clean(error, 120)}") from error
 
 
 def render_url(template: str, variables: Mapping[str, object]) -> str:
@@ -96,7 +148,7 @@ def render_url(template: str, variables: Mapping[str, object]) -> str:
     Raises:
         TemplateError: as `render`, or the result is no http(s) address.
     """
-    url = _rendered(template, {name: _quoted(value) for name, value in variables.items()}, urls=True).strip()
+    url = _rendered(template, {name: _quoted(value) for name, value in variables.items()}, Markup.URL).strip()
     if len(url) > _MAX_URL or url != wording.clean(url, _MAX_URL) or " " in url:
         raise TemplateError(f"the address is longer than {_MAX_URL} characters or has spaces or control characters")
     try:
@@ -114,32 +166,38 @@ def literal(text: str) -> str:
     return "{% raw %}" + safe + "{% endraw %}"
 
 
-def _rendered(template: str, variables: Mapping[str, object], *, urls: bool) -> str:
-    parsed = _parsed(template, urls=urls)
+def _rendered(template: str, variables: Mapping[str, object], markup: Markup) -> str:
+    parsed = _parsed(template, markup)
     try:
         return parsed.render(**variables)
-    except (LiquidError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
+    except (LiquidError, ArithmeticError, ValueError, TypeError, LookupError, RecursionError) as error:
         # Filters raise what Python raises on odd operands (a division by zero, a float of a word).
-        raise TemplateError(_said(error)) from error
+        raise TemplateError(_said(error), slow=isinstance(error, SlowTemplateError)) from error
 
 
 @lru_cache(maxsize=4096)
-def _parsed(template: str, *, urls: bool) -> BoundTemplate:
+def _parsed(template: str, markup: Markup) -> BoundTemplate:
     try:
-        return (_URLS if urls else _TEXTS).from_string(template)
+        return _ENVIRONMENTS[markup].from_string(template)
     except (LiquidError, RecursionError) as error:
         raise TemplateError(_said(error)) from error
 
 
 def _said(error: Exception) -> str:
-    message = error.message if isinstance(error, LiquidError) else error
-    return wording.clean(message, 200)
+    """Return the reason, and in which line where the template has several."""
+    if not isinstance(error, LiquidError):
+        return wording.clean(error, 200)
+    text = wording.clean(error.message, 200)
+    token = error.token
+    if token is None or token.start_index < 0 or "\n" not in token.source.strip():
+        return text
+    return f"{text}, in line {token.source.count(chr(10), 0, token.start_index) + 1} of it"
 
 
 def _quoted(value: object) -> object:
     match value:
         case str():
-            return _Quoted(quote(wording.clean(value, 1024), safe=""))
+            return quoted(wording.clean(value, 1024))
         case Mapping():
             return {key: _quoted(inner) for key, inner in value.items()}
         case list() | tuple():
@@ -148,32 +206,19 @@ def _quoted(value: object) -> object:
             return value
 
 
-def _number(value: Any) -> float:  # noqa: ANN401  # a filter is given whatever stands before it
-    return float(value)
+def _environments() -> dict[Markup, BoundedEnvironment]:
+    made = {
+        Markup.PLAIN: (BoundedEnvironment(), plain_link),
+        Markup.URL: (BoundedEnvironment(), plain_link),
+        Markup.SLACK: (BoundedEnvironment(autoescape=True), slack_link),
+        Markup.HTML: (BoundedEnvironment(autoescape=True), html_link),
+        Markup.JSON: (JsonEnvironment(), plain_link),
+    }
+    for environment, link in made.values():
+        for name, function in filters_of(link).items():
+            environment.add_filter(name, function)
+    made[Markup.URL][0].add_filter("url_encode", quoted)
+    return {markup: environment for markup, (environment, _) in made.items()}
 
 
-def _duration(value: Any, unit: str = "s") -> str:  # noqa: ANN401
-    scale = {"s": 1.0, "ms": 1e-3, "ns": 1e-9}.get(unit)
-    if scale is None:
-        raise ValueError("duration takes s, ms or ns")
-    return wording.duration(_number(value) * scale)
-
-
-def _url_encode(value: Any) -> _Quoted:  # noqa: ANN401
-    return value if isinstance(value, _Quoted) else _Quoted(quote(str(value), safe=""))
-
-
-def _environment(*, urls: bool) -> Environment:
-    made = _Templates(undefined=StrictDefaultUndefined)
-    made.add_filter("usd", lambda value: wording.usd(_number(value)))
-    made.add_filter("percent", lambda value: wording.percent(_number(value)))
-    made.add_filter("number", lambda value: wording.plain_number(_number(value)))
-    made.add_filter("duration", _duration)
-    made.add_filter("quantity", lambda value, unit="": wording.quantity(_number(value), str(unit)))
-    if urls:
-        made.add_filter("url_encode", _url_encode)
-    return made
-
-
-_TEXTS = _environment(urls=False)
-_URLS = _environment(urls=True)
+_ENVIRONMENTS: Final = _environments()

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-import orjson
 from pydantic import AfterValidator, Field, SecretStr
 from standardwebhooks import Webhook as Signer
 
@@ -18,6 +17,7 @@ from tocsin.notify.contact import Answer, Attempt, ContactConfig, SecretUrl, hos
 from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpSender, error_of
 from tocsin.notify.message import Message
+from tocsin.notify.templating.config import BodyTemplate
 
 __all__ = ["Webhook", "WebhookConfig", "checked_headers"]
 
@@ -66,6 +66,7 @@ class WebhookConfig(ContactConfig):
     """Sent with every request, like Authorization."""
     ca_file: Path | None = None
     """PEM certificates to trust in place of the system's."""
+    template: BodyTemplate | None = None  # type: ignore[assignment]  # JSON has neither a title nor a text
 
     def build(self, network: Network) -> "Webhook":
         """Return what sends."""
@@ -90,7 +91,7 @@ class Webhook:
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """POST the body; any 2xx is a delivery."""
-        content = orjson.dumps(message.body)
+        content = message.content
         answer = await self._http.post(self._url, content, self._headers | self._signed(message, attempt, content))
         if error := error_of(answer, host_of(self._url), attempt.at_ns):
             raise error
