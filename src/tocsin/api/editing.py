@@ -117,6 +117,20 @@ class Edits(Protocol):
         """Change, make or remove a contact point; see `change_rule`."""
         ...
 
+    async def add_price(self, model: str, prices: Fields) -> Applied:
+        """Write an override of a model's price, and return once calls are priced by it, or it is known why not.
+
+        Args:
+            model: as it stands under `prices.overrides`: a model, or `provider/model`.
+            prices: of `prices.overrides`, like `input` and `output`.
+
+        Raises:
+            TakenError: there is an override for it.
+            RejectedError: it is not valid.
+            UnwritableError: it can't be written.
+        """
+        ...
+
     async def check_rule(self, fields: Fields) -> Sequence[FieldProblem]:
         """Return what would be wrong with a rule; one of its project and name is thought away."""
         ...

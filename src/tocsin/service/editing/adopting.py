@@ -48,6 +48,10 @@ class Editing:
         """See `Edits.change_contact_point`."""
         return await self._adopted(await asyncio.to_thread(self._editor.change_contact_point, name, decide))
 
+    async def add_price(self, model: str, prices: Fields) -> Applied:
+        """See `Edits.add_price`."""
+        return await self._adopted(await asyncio.to_thread(self._editor.add_price, model, prices))
+
     async def check_rule(self, fields: Fields) -> Sequence[FieldProblem]:
         """See `Edits.check_rule`."""
         return (await asyncio.to_thread(self._editor.tried, fields))[0]

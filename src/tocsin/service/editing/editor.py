@@ -1,4 +1,4 @@
-"""Changes of rules and contact points, each read, made, checked and written as one; blocks, and runs in a thread."""
+"""Changes of rules, contact points and prices: each read, made, checked and written as one; blocks, runs in a thread."""
 
 import hashlib
 import threading
@@ -14,6 +14,7 @@ from tocsin.api.editing import (
     Fields,
     MissingError,
     RejectedError,
+    TakenError,
     UnwritableError,
     WrittenItem,
 )
@@ -97,6 +98,30 @@ class Editor:
 
         return self._change(place, decide)
 
+    def add_price(self, model: str, prices: Fields) -> Edited:
+        """See `Edits.add_price`."""
+        path = ("prices", "overrides", model)
+
+        def place(shelf: Shelf) -> tuple[TextFile, KeyPath, WrittenItem | None]:
+            there = shelf.main.document.root
+            for step in path:
+                child = there.child(step)
+                if child is None:
+                    return shelf.main, path, None
+                there = child
+            return shelf.main, path, shelf.main.item(path)
+
+        def decide(before: WrittenItem | None) -> Fields:
+            if before is not None:
+                raise TakenError(f"there is an override for {model!r} at {before.file}:{before.line}; change that")
+            if "*" in model or "?" in model:
+                text = f"{model!r} would be read as a pattern; write an override for it into the file by hand"
+                raise RejectedError([FieldProblem("model", text)])
+            _checked({model: prices}, None)  # senders choose the names of models
+            return prices
+
+        return self._change(place, decide)
+
     def tried(self, fields: Fields, *, anybody: bool = False) -> tuple[list[FieldProblem], Rule | None]:
         """Return what would be wrong with a rule, and the rule where that is nothing and it is enabled.
 
@@ -154,7 +179,8 @@ class Editor:
         if not file.in_order:
             raise UnwritableError(f"{file.path}: is not in order as it is; correct it by hand first")
         try:
-            text = spliced(file.data.decode("utf-8-sig"), path, REMOVED if fields is None else fields)
+            value = REMOVED if fields is None else fields
+            text = spliced(file.data.decode("utf-8-sig"), path, value, whole=len(path))
         except SpliceError as error:
             raise UnwritableError(f"{file.path}: {error}") from error
         return TextFile.of(file.path, file.encoded(text))
