@@ -12,33 +12,56 @@ from starlette.types import Scope
 
 from tocsin.api.clients import Clients
 from tocsin.security.roles import ANONYMOUS, Principal, Role
+from tocsin.security.sessions import Session, Sessions, session_id_of
 from tocsin.security.tokens import Tokens, bearer_of
 from tocsin.telemetry import security as events
 
-__all__ = ["FORBIDDEN", "Access", "Reader", "Writer", "principal_of", "requires"]
+__all__ = ["FORBIDDEN", "Access", "Reader", "Writer", "access_of", "principal_of", "requires", "session_of"]
 
 _KEY: Final = "tocsin.principal"
+_SESSION: Final = "tocsin.session"
+_ACCESS: Final = "tocsin.access"
 FORBIDDEN: Final = "this token may not do that; use one with a higher role, or one that is not bound to projects"
 
 
 class Access:
-    """Who may use the API: one listener's tokens, and how often a client may fail to show one."""
+    """Who may use the API: one listener's tokens, browsers' sessions, how often a client may fail to show a token."""
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self.tokens = tokens or Tokens()
+        self.sessions = Sessions()
         self.failures = Clients(count=10, seconds=10.0)
         """Failed attempts of one client's address."""
 
-    def identify(self, scope: Scope, authorization: Sequence[str]) -> Principal | None:
+    def identify(self, scope: Scope, authorization: Sequence[str], cookies: str = "") -> Principal | None:
         """Return who sent a request, and remember it in its scope; None where they did not show it.
 
         Args:
             scope: ASGI's, of an HTTP request.
-            authorization: the values of its `Authorization` headers.
+            authorization: the values of its `Authorization` headers; where there are any, no cookie counts.
+            cookies: its `Cookie` header.
         """
-        principal = self.tokens.find(bearer_of(authorization)) if self.tokens else ANONYMOUS
-        scope[_KEY] = principal
+        session = None if authorization or not self.tokens else self.sessions.find(session_id_of(cookies))
+        principal: Principal | None = ANONYMOUS
+        if session is not None:
+            principal = self.tokens.holder(session.digest)
+        elif self.tokens:
+            principal = self.tokens.find(bearer_of(authorization))
+        scope[_KEY], scope[_ACCESS] = principal, self
+        scope[_SESSION] = session if principal is not None else None
         return principal
+
+
+def access_of(request: Request) -> Access:
+    """Return who may use what a request came to."""
+    found: Access = request.scope[_ACCESS]
+    return found
+
+
+def session_of(scope: Scope) -> Session | None:
+    """Return the session by whose cookie a request showed who sent it; None where it did so otherwise, or not."""
+    found: Session | None = scope.get(_SESSION)
+    return found
 
 
 def principal_of(request: Request) -> Principal | None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from tocsin.security.endpoint import Endpoint
 
-__all__ = ["Hosts", "is_forged", "is_json"]
+__all__ = ["Hosts", "is_forged", "is_form", "is_json"]
 
 _OURS: Final = frozenset({"same-origin", "none"})
 
@@ -74,6 +74,11 @@ def is_json(content_type: str | None) -> bool:
     """Whether a body says that it is JSON, which a form can't say."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+
+
+def is_form(content_type: str | None) -> bool:
+    """Whether a body says that it is a form without files."""
+    return (content_type or "").partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
 
 
 def _netloc(url: str) -> str:

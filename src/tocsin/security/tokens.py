@@ -37,12 +37,16 @@ class Tokens:
 
     def find(self, token: str | None) -> Principal | None:
         """Return whose token this is, or None."""
-        presented = hashlib.sha256((token or "").encode("utf-8", "surrogateescape")).digest()
+        found = self.holder(hashlib.sha256((token or "").encode("utf-8", "surrogateescape")).digest())
+        return found if token else None
+
+    def holder(self, presented: bytes) -> Principal | None:
+        """Return whose token has this SHA-256, or None."""
         found = None
         for digest, principal in self._known:
             if compare_digest(digest, presented):
                 found = principal  # and on to the last one: the position must not show
-        return found if token else None
+        return found
 
 
 def bearer_of(values: Sequence[str]) -> str | None:

@@ -50,6 +50,7 @@ from tocsin.service.files import Watcher
 from tocsin.service.loading import Loaded
 from tocsin.service.memory import settle
 from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
+from tocsin.service.pages import pages_of
 from tocsin.service.pipeline import Pipeline
 from tocsin.service.readings import reading_of
 from tocsin.service.recovery import recover
@@ -146,6 +147,7 @@ class Service:
                 silences_router(self.database, self.routing, Idempotency().once),
                 blocks_router(self.blocks, self.database, configuration.guard.headers),
                 *routers_of(self),
+                *pages_of(self),
             )
             self._api = await stack.enter_async_context(serving_api(configuration.api, self.status, routers=routers))
             await self._reach(configuration)
