@@ -1,4 +1,4 @@
-"""Changes of rules, contact points and prices: each read, made, checked and written as one; blocks, runs in a thread."""
+"""Changes of rules, contact points and prices: each read, made, checked and written as one. It blocks: use a thread."""
 
 import hashlib
 import threading
