@@ -22,7 +22,7 @@ from tocsin.page import assets
 from tocsin.page.wording import FILTERS
 from tocsin.security.roles import Role
 
-__all__ = ["Link", "Pages", "Section", "done", "is_fragment", "toast"]
+__all__ = ["Link", "Pages", "Section", "done", "is_fragment", "stay", "toast"]
 
 _HEADERS: Final = {
     "content-security-policy": PAGE_POLICY,
@@ -136,7 +136,7 @@ def is_fragment(request: Request) -> bool:
     return "hx-request" in request.headers and "hx-boosted" not in request.headers
 
 
-def toast(answer: Response, text: str, *, kind: str = "good", later: bool = False) -> Response:
+def toast(answer: Response, text: str, *, kind: str = "good", later: bool = False, refresh: bool = False) -> Response:
     """Have an answer show a notice.
 
     Args:
@@ -144,8 +144,12 @@ def toast(answer: Response, text: str, *, kind: str = "good", later: bool = Fals
         text: one sentence.
         kind: `good`, `bad` or `plain`.
         later: whether on the page that follows.
+        refresh: whether the live parts of the page are asked for again.
     """
-    shown = orjson.dumps({"tocsin:toast": {"text": text[:500], "kind": kind, "later": later}}).decode()
+    events: dict[str, object] = {"tocsin:toast": {"text": text[:500], "kind": kind, "later": later}}
+    if refresh:
+        events["tocsin:changed"] = {}
+    shown = orjson.dumps(events).decode()
     # A header is ASCII; JSON can say everything in it.
     answer.headers["hx-trigger"] = "".join(c if c.isascii() else _escaped(c) for c in shown)
     return answer
@@ -163,6 +167,20 @@ def done(request: Request, to: str, text: str) -> Response:
     if not is_fragment(request):
         return RedirectResponse(target, 303)
     return toast(Response(headers={"hx-redirect": target}), text, later=True)
+
+
+def stay(request: Request, to: str, text: str, *, kind: str = "good") -> Response:
+    """Return the answer to a change that leaves the reader where they are; live parts show it at once.
+
+    Args:
+        request: what is answered.
+        to: where a browser without scripts goes.
+        text: one sentence.
+        kind: see `toast`.
+    """
+    if not is_fragment(request):
+        return RedirectResponse(request.scope.get("root_path", "") + to, 303)
+    return toast(Response(status_code=204), text, kind=kind, refresh=True)
 
 
 def _escaped(char: str) -> str:
