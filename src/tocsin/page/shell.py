@@ -183,20 +183,6 @@ def stay(request: Request, to: str, text: str, *, kind: str = "good") -> Respons
     return toast(Response(status_code=204), text, kind=kind, refresh=True)
 
 
-def stayed(request: Request, to: str, text: str, *, kind: str = "good") -> Response:
-    """Return the answer to a change that was made, where the page stays and its live parts show what became of it.
-
-    Args:
-        request: what is answered.
-        to: the page, as in `done`, for a browser that runs no scripts.
-        text: one sentence.
-        kind: as in `toast`.
-    """
-    if not is_fragment(request):
-        return RedirectResponse(request.scope.get("root_path", "") + to, 303)
-    return toast(Response(status_code=204), text, kind=kind, changed=True)
-
-
 def _escaped(char: str) -> str:
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
