@@ -12,13 +12,13 @@ from tocsin.api.editing import Decide, Fields, MissingError, RejectedError, Take
 from tocsin.api.problems import problem
 from tocsin.errors import TocsinError
 
-__all__ = ["Body", "IfMatch", "answered", "demanded", "etag", "shown"]
+__all__ = ["Body", "ChangedError", "IfMatch", "answered", "demanded", "etag", "shown"]
 
 IfMatch = Annotated[str | None, Header(max_length=1024, description="The ETag that is changed; else 412.")]
 Body = dict[str, Any]
 
 
-class _ChangedError(TocsinError):
+class ChangedError(TocsinError):
     """It is not what the client saw."""
 
 
@@ -44,7 +44,7 @@ def check_tag(if_match: str | None, before: WrittenItem | None) -> None:
         return
     tags = [tag.strip() for tag in if_match.split(",")]
     if before is None or ("*" not in tags and etag(before) not in tags):
-        raise _ChangedError("it is not what it was when you read it; read it again, and make the change to that")
+        raise ChangedError("it is not what it was when you read it; read it again, and make the change to that")
 
 
 def etag(item: WrittenItem) -> str:
@@ -66,7 +66,7 @@ def answered(error: TocsinError) -> JSONResponse:
             raise HTTPException(404)
         case RejectedError():
             return problem(422, "nothing was changed: " + str(error), errors=[one.document() for one in error.problems])
-        case _ChangedError():
+        case ChangedError():
             return problem(412, str(error))
         case TakenError() | UnwritableError():
             return problem(409, str(error))

@@ -11,7 +11,8 @@ from tocsin.api.compat.prela import prela_router
 from tocsin.api.compat.prometheus import prometheus_router
 from tocsin.api.contact_points import contact_points_router
 from tocsin.api.events import events_router
-from tocsin.api.rules import RunningRule, rules_router
+from tocsin.api.rules import rules_router
+from tocsin.api.ruleset import RunningRule
 from tocsin.api.series import Snapshot, series_router
 from tocsin.api.state import state_router
 from tocsin.errors import OverloadedError

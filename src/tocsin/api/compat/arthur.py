@@ -16,7 +16,7 @@ from tocsin.api.checklist import query_lines
 from tocsin.api.compat.shared import found_by_id, id_of_point, id_of_rule, recorded_alerts, rules_of
 from tocsin.api.editing import Edits, Fields, TakenError, WrittenItem
 from tocsin.api.problems import problem
-from tocsin.api.rules import Running, key_of
+from tocsin.api.ruleset import Running, key_of
 from tocsin.errors import OverloadedError, TocsinError
 from tocsin.notify.message import rfc3339
 from tocsin.security.roles import Principal, Role

@@ -14,7 +14,7 @@ from tocsin.api.authorization import FORBIDDEN, Reader, Writer
 from tocsin.api.changes import answered, demanded, shown
 from tocsin.api.compat.shared import found_by_id, id_of_rule, recorded_alerts, rules_of
 from tocsin.api.editing import Decide, Edits, FieldProblem, Fields, RejectedError, TakenError, WrittenItem
-from tocsin.api.rules import key_of
+from tocsin.api.ruleset import key_of
 from tocsin.errors import OverloadedError, TocsinError
 from tocsin.model.settings import parse_duration
 from tocsin.notify.message import rfc3339

@@ -15,7 +15,7 @@ from tocsin.api.authorization import Reader
 from tocsin.api.changes import shown
 from tocsin.api.compat.shared import recorded_alerts
 from tocsin.api.editing import Edits, WrittenItem
-from tocsin.api.rules import Running, RunningRule, key_of
+from tocsin.api.ruleset import Running, RunningRule, key_of
 from tocsin.errors import OverloadedError
 from tocsin.model.settings import parse_duration
 from tocsin.notify.message import rfc3339

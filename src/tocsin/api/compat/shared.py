@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import HTTPException
 
 from tocsin.api.editing import Edits, WrittenItem
-from tocsin.api.rules import key_of
+from tocsin.api.ruleset import key_of
 from tocsin.security.roles import Principal
 from tocsin.storage.alerts import AlertFilter, AlertRow, alerts
 from tocsin.storage.database import Database
