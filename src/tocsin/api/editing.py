@@ -17,6 +17,7 @@ __all__ = [
     "RejectedError",
     "TakenError",
     "UnwritableError",
+    "Written",
     "WrittenItem",
 ]
 
@@ -49,6 +50,17 @@ class WrittenItem:
     last_line: int
     tag: str
     """Changes with the fields; an entity tag without its quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a rule would stand in its file."""
+
+    file: str
+    lines: tuple[tuple[str, str], ...]
+    """Each a mark and a text: `+` where it is new, `-` where it goes, a blank where it stays."""
+    read_only: str | None
+    """Why it can't be written there; None: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +145,20 @@ class Edits(Protocol):
 
     async def check_rule(self, fields: Fields) -> Sequence[FieldProblem]:
         """Return what would be wrong with a rule; one of its project and name is thought away."""
+        ...
+
+    async def written(self, fields: Fields, *, file: str | None = None) -> Written:
+        """Return how a rule would stand in its file, whether it is valid or not; `file` as for `change_rule`.
+
+        Raises:
+            RejectedError: it holds what only a person may write.
+            MissingError: there is no such file.
+            UnwritableError: it can't be written by a program.
+        """
+        ...
+
+    async def files(self) -> Sequence[str]:
+        """Return the files that rules can be in, as `WrittenItem.file` names them; the main one first."""
         ...
 
     async def compiled(self, fields: Fields) -> Rule:

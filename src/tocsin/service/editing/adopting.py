@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from tocsin.api.editing import Applied, Decide, FieldProblem, Fields, RejectedError, WrittenItem
+from tocsin.api.editing import Applied, Decide, FieldProblem, Fields, RejectedError, Written, WrittenItem
 from tocsin.rules.rule import Rule
 from tocsin.service.editing.editor import Edited, Editor
 from tocsin.service.files import Watcher
@@ -55,6 +55,14 @@ class Editing:
     async def check_rule(self, fields: Fields) -> Sequence[FieldProblem]:
         """See `Edits.check_rule`."""
         return (await asyncio.to_thread(self._editor.tried, fields))[0]
+
+    async def written(self, fields: Fields, *, file: str | None = None) -> Written:
+        """See `Edits.written`."""
+        return await asyncio.to_thread(self._editor.written, fields, file)
+
+    async def files(self) -> Sequence[str]:
+        """See `Edits.files`."""
+        return await asyncio.to_thread(lambda: [str(each.path) for each in self._editor.shelf().files])
 
     async def compiled(self, fields: Fields) -> Rule:
         """See `Edits.compiled`."""

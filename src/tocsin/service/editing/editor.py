@@ -1,8 +1,11 @@
 """Changes of rules, contact points and prices: each read, made, checked and written as one. It blocks: use a thread."""
 
+import difflib
 import hashlib
+import os
+import textwrap
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +19,7 @@ from tocsin.api.editing import (
     RejectedError,
     TakenError,
     UnwritableError,
+    Written,
     WrittenItem,
 )
 from tocsin.errors import ConfigError
@@ -74,18 +78,17 @@ class Editor:
 
     def change_rule(self, key: RuleKey, decide: Decide, file: str | None = None) -> Edited:
         """See `Edits.change_rule`."""
+        return self._change(lambda shelf: _place_of(shelf, key, file), decide)
 
-        def place(shelf: Shelf) -> tuple[TextFile, KeyPath, WrittenItem | None]:
-            found = shelf.find_rule(key)
-            if found is not None:
-                return found[0], ("rules", found[1]), found[0].item(("rules", found[1]))
-            home = shelf.home(file)
-            if home is None:
-                names = ", ".join(str(each.path) for each in shelf.files)
-                raise MissingError(f"no file {file!r} holds rules; there are: {names}")
-            return home, ("rules", sum(1 for _ in home.rules())), None
-
-        return self._change(place, decide)
+    def written(self, fields: Fields, file: str | None = None) -> Written:
+        """See `Edits.written`."""
+        key = str(fields.get("project", "default")), str(fields.get("name", ""))
+        with self._turn:
+            old, path, before = _place_of(self._shelf(), key, file)
+            new = self._spliced(old, path, _checked(fields, before))
+        after = new.item(path)
+        lines = _marked([] if before is None else _lines(old, before), _lines(new, after))
+        return Written(str(old.path), tuple(lines), _read_only(old.path))
 
     def change_contact_point(self, name: str, decide: Decide) -> Edited:
         """See `Edits.change_contact_point`."""
@@ -208,6 +211,37 @@ class Editor:
                 f"{old.path}: can't be written ({error.strerror or error}); give the service the right to, or edit it "
                 "where it comes from"
             ) from error
+
+
+def _place_of(shelf: Shelf, key: RuleKey, file: str | None) -> tuple[TextFile, KeyPath, WrittenItem | None]:
+    found = shelf.find_rule(key)
+    if found is not None:
+        return found[0], ("rules", found[1]), found[0].item(("rules", found[1]))
+    home = shelf.home(file)
+    if home is None:
+        names = ", ".join(str(each.path) for each in shelf.files)
+        raise MissingError(f"no file {file!r} holds rules; there are: {names}")
+    return home, ("rules", sum(1 for _ in home.rules())), None
+
+
+def _lines(file: TextFile, item: WrittenItem) -> list[str]:
+    return textwrap.dedent("\n".join(file.text.splitlines()[item.line - 1 : item.last_line])).split("\n")
+
+
+def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, str]]:
+    for kind, begin, end, first, last in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            yield from ((" ", line) for line in new[first:last])
+        else:
+            yield from (("-", line) for line in old[begin:end])
+            yield from (("+", line) for line in new[first:last])
+
+
+def _read_only(path: Path) -> str | None:
+    """Why a file can't be changed, as far as can be told before it is tried: another takes its place."""
+    if os.access(path.resolve().parent, os.W_OK | os.X_OK):
+        return None
+    return f"{path} can't be written by the service; give it the right to, or edit the file where it comes from"
 
 
 def _checked(fields: Fields, before: WrittenItem | None) -> Fields:
