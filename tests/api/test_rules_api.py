@@ -232,6 +232,25 @@ def test_a_contact_point_is_tried(scene: Scene) -> None:
     assert scene.ask("POST", "/contact-points/nobody/test").status_code == 404
 
 
+def test_what_a_contact_point_would_be_sent_is_shown_and_not_sent(scene: Scene) -> None:
+    body = '{"text": "{{ subject }}"}'
+    fields = {"type": "webhook", "template": {"body": body}, "state": "incident"}
+    found = scene.json("POST", "/contact-points/preview", fields, who="writer")
+    assert json.loads(found["sent"]) == {"text": "conversation conv-42"}
+    assert found["problems"] == {}
+    named = scene.json("POST", "/contact-points/preview", {"name": "hook", "template": {"text": "{{ event }}!"}})
+    assert named["text"] == "firing!"
+    wrong = scene.json(
+        "POST", "/contact-points/preview", {"type": "log", "template": {"text": "{{ valu }}"}}, status=422
+    )
+    assert wrong["errors"][0]["field"] == "template.text"
+    assert "did you mean 'value'" in wrong["errors"][0]["detail"]
+    for refused, field in (({"type": "pigeon"}, "type"), ({"type": "log", "state": "asleep"}, "state")):
+        assert scene.json("POST", "/contact-points/preview", refused, status=422)["errors"][0]["field"] == field
+    assert scene.ask("POST", "/contact-points/preview", {"name": "nobody"}).status_code == 404
+    assert scene.ask("POST", "/contact-points/preview", {"type": "log"}, who="reader").status_code == 403
+
+
 def test_state_and_series_are_shown(scene: Scene) -> None:
     assert scene.json("GET", "/status")["who"] == {"name": "root", "role": "admin", "projects": None}
     assert scene.json("GET", "/series")["series"] == []

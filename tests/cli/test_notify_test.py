@@ -1,3 +1,4 @@
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -9,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from tocsin.cli.notify_test import notify_test
+from tocsin.notify.templating.preview import STATES
 
 app = typer.Typer()
 app.command("notify-test")(notify_test)
@@ -38,10 +40,10 @@ def receiver() -> Iterator[ThreadingHTTPServer]:
         thread.join()
 
 
-def run(tmp_path: Path, contact: str, name: str = "hook") -> tuple[int, str]:
+def run(tmp_path: Path, contact: str, name: str = "hook", *options: str) -> tuple[int, str]:
     file = tmp_path / "config.yaml"
     file.write_text(f"contact_points:\n  hook: {contact}\nrules: []\n")
-    result = CliRunner().invoke(app, [name, "--config", str(file)])
+    result = CliRunner().invoke(app, [name, "--config", str(file), *options])
     return result.exit_code, result.output
 
 
@@ -89,8 +91,37 @@ def test_a_certificate_file_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "/nowhere/ca.pem" in output
 
 
-@pytest.mark.parametrize("written", ["{type: webhook, url: 'https://x.example', template: x}", "{type: kafka}"])
+@pytest.mark.parametrize("written", ["{type: kafka}"])
 def test_what_comes_later_is_said_to(tmp_path: Path, written: str) -> None:
     code, output = run(tmp_path, written)
     assert code == 1
     assert "comes in a later version" in output
+
+
+def test_a_preview_sends_nothing_and_shows_every_state(tmp_path: Path) -> None:
+    contact = (
+        "{type: webhook, url: 'https://hooks.test.example/hush', template: {body: '[\"{{ event }}\", {{ samples }}]'}}"
+    )
+    code, output = run(tmp_path, contact, "hook", "--preview")
+    assert code == 0
+    assert [line for line in output.splitlines() if line.startswith("──")] == [f"── {state} ──" for state in STATES]
+    assert '"reminder"' in output
+    assert "hush" not in output
+    code, output = run(tmp_path, contact, "hook", "--preview", "--state", "no-data", "--json")
+    assert code == 0
+    found = json.loads(output)["no-data"]
+    assert json.loads(found["sent"]) == ["firing", 0]
+    assert found["problems"] == {}
+
+
+@pytest.mark.parametrize("options", [["--state", "firing"], ["--preview", "--state", "asleep"]])
+def test_a_state_that_can_not_be_shown_is_refused(tmp_path: Path, options: list[str]) -> None:
+    code, output = run(tmp_path, "{type: log}", "hook", *options)
+    assert code == 2
+    assert "--state" in output
+
+
+def test_an_answer_is_there_for_programs(tmp_path: Path, receiver: ThreadingHTTPServer) -> None:
+    code, output = run(tmp_path, hook_at(receiver), "hook", "--json")
+    assert code == 0
+    assert json.loads(output)["delivered"] is True

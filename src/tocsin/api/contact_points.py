@@ -1,21 +1,34 @@
 """`/api/v1/contact-points`: who is told. Secrets go in and never come out."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any, Final, Protocol, get_args
 
 from fastapi import APIRouter, Depends, HTTPException, Path, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from starlette.responses import Response
 
 from tocsin.api.authorization import Reader, requires
 from tocsin.api.changes import Body, IfMatch, answered, demanded, etag, shown
-from tocsin.api.editing import Applied, Edits, FieldProblem, Fields, RejectedError, TakenError, WrittenItem
+from tocsin.api.editing import (
+    Applied,
+    Edits,
+    FieldProblem,
+    Fields,
+    MissingError,
+    RejectedError,
+    TakenError,
+    WrittenItem,
+)
 from tocsin.api.idempotency import Idempotency
 from tocsin.api.problems import problem
 from tocsin.errors import TocsinError
+from tocsin.notify.contact import ContactConfig
 from tocsin.notify.kinds import AnyContact
+from tocsin.notify.templating.preview import STATES, Preview, preview_of_state
 from tocsin.security.roles import Principal, Role
 
 __all__ = [
@@ -25,6 +38,7 @@ __all__ = [
     "add_point",
     "contact_points_router",
     "points_of",
+    "preview_point",
     "remove_point",
     "replace_point",
     "secrets_of",
@@ -33,7 +47,9 @@ __all__ = [
 _ADMIN: Final = Depends(requires(Role.ADMIN, everywhere=True))
 Admin = Annotated[Principal, _ADMIN]
 Name = Annotated[str, Path(max_length=255)]
-_DESTINATIONS: Final = frozenset({"url", "host", "port", "tls", "ca_file", "api_url", "allow_private"})
+_DESTINATIONS: Final = frozenset(
+    {"url", "host", "port", "tls", "ca_file", "api_url", "allow_private", "brokers", "endpoint", "system"}
+)
 """Fields that say where secrets are sent."""
 
 
@@ -107,6 +123,14 @@ def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
             raise HTTPException(404)
         return JSONResponse({"delivered": outcome.delivered, "answer": outcome.text, "seconds": outcome.seconds})
 
+    @router.post("/preview", summary="What a contact point would be sent")
+    async def show(fields: Body, _: Annotated[Principal, Depends(requires(Role.WRITE))]) -> Response:
+        """`name` of one in the file, or its `type`; a `template` to try, and the `state` of the alert."""
+        try:
+            return JSONResponse(asdict(await preview_point(edits, fields)))
+        except TocsinError as error:
+            return answered(error)
+
     return router
 
 
@@ -158,6 +182,46 @@ async def remove_point(edits: Edits, name: str, if_match: str | None) -> Applied
     if users := _users(await edits.rules()).get(name):
         raise TakenError(f"rules name it: {', '.join(users)}; change them first")
     return await edits.change_contact_point(name, demanded(if_match, lambda _: None))
+
+
+async def preview_point(edits: Edits, fields: Fields) -> Preview:
+    """Return what a contact point would be sent; nothing is.
+
+    Args:
+        edits: what knows the file.
+        fields: `name` of a contact point in the file, or `type`; `template` in place of its own; `state`, one of
+            `STATES`, `firing` if left out.
+
+    Raises:
+        MissingError: there is none of that name.
+        RejectedError: a field is not valid.
+    """
+    fields = {**await _named(edits, fields.get("name")), **fields}
+    kind, state = KINDS.get(str(fields.get("type"))), fields.get("state", STATES[0])
+    if kind is None or not issubclass(kind, ContactConfig):
+        raise RejectedError([FieldProblem("type", f"should be one of {', '.join(KINDS)}")])
+    if state not in STATES:
+        raise RejectedError([FieldProblem("state", f"should be one of {', '.join(STATES)}")])
+    place: Any = kind.model_fields["template"].annotation
+    try:
+        template = TypeAdapter[Any](place).validate_python(fields.get("template"))
+    except ValidationError as error:
+        raise RejectedError(
+            [
+                FieldProblem(".".join(map(str, ("template", *one["loc"]))), one["msg"].removeprefix("Value error, "))
+                for one in error.errors(include_url=False, include_input=False)
+            ]
+        ) from None
+    return await asyncio.to_thread(preview_of_state, kind, template, str(state))
+
+
+async def _named(edits: Edits, name: object) -> Fields:
+    if name is None:
+        return {}
+    item = (await edits.contact_points()).get(str(name))
+    if item is None:
+        raise MissingError
+    return item.fields
 
 
 async def _changed(change: Awaitable[Applied], name: str, edits: Edits, *, status: int = 200) -> Response:

@@ -51,6 +51,13 @@ class AlertmanagerConfig(ContactConfig):
     ca_file: Path | None = None
     """PEM certificates to trust in place of the system's."""
 
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the alert, without the labels that the contact point adds."""
+        lasts = 4 * nanoseconds(cls.model_fields["resend_interval"].get_default())
+        alert = alert_of(message, {}, message.event.detected_at, lasts)
+        return orjson.dumps([alert], option=orjson.OPT_INDENT_2).decode()
+
     def build(self, network: Network) -> "Alertmanager":
         """Return what sends."""
         return Alertmanager(self, network)

@@ -156,6 +156,13 @@ class ContactConfig(Settings):
         """Whether the receiver can be told that somebody looks after an alert."""
         return False
 
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return what the receiver would be sent, for a person to read; without secrets."""
+        told = [message.title, message.summary if message.text is None else message.text]
+        facts = "\n".join(f"{fact.label}: {fact.text}" for fact in message.facts)
+        return "\n\n".join([*told, facts] if facts else told)
+
     def build(self, network: Network) -> Notifier:
         """Return what sends; opens files that it needs (certificates), sends nothing.
 
@@ -208,7 +215,7 @@ def tls_from(
             # The password keeps OpenSSL from asking for one at the terminal.
             context.load_cert_chain(cert_file, key_file, password="")
         except (OSError, ssl.SSLError) as error:
-            reason = "no PEM certificate with its key" if isinstance(error, ssl.SSLError) else error.strerror
+            reason = (not isinstance(error, ssl.SSLError) and error.strerror) or "no PEM certificate with its key"
             raise ConfigError(
                 f"{cert_file}: can't be used as cert_file with key_file {key_file} ({reason}); give PEM files"
             ) from error

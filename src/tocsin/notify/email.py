@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from tocsin.errors import DeliveryError
 from tocsin.notify.contact import Answer, Attempt, ContactConfig, tls_from
 from tocsin.notify.egress import Network
-from tocsin.notify.email_message import MailWriter
+from tocsin.notify.email_message import MailWriter, mail_text
 from tocsin.notify.message import Message
 from tocsin.notify.templating.config import MailTemplate
 from tocsin.notify.wording import clean
@@ -115,6 +115,11 @@ class EmailConfig(ContactConfig):
         if self.username is not None and self.tls is TlsMode.NONE and not self.allow_private:
             raise ValueError("a password is not sent in the clear; use tls: starttls or tls: tls")
         return self
+
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the subject and both parts."""
+        return mail_text(message)
 
     def build(self, network: Network) -> "Email":
         """Return what sends."""

@@ -19,7 +19,7 @@ from tocsin.notify.message import Fact, Message
 from tocsin.notify.wording import clean, duration
 from tocsin.rules.rule import Severity
 
-__all__ = ["MailWriter"]
+__all__ = ["MailWriter", "mail_text"]
 
 _COLOURS = {
     Severity.CRITICAL: "#b3001b",
@@ -72,6 +72,14 @@ class MailWriter:
         yield "Message-ID", f"<{_word(event.id)}@{domain}>"
         yield "In-Reply-To", root
         yield "References", root
+
+
+def mail_text(message: Message) -> str:
+    """Return a mail's subject, text and HTML, for a person to read."""
+    someone = Address(addr_spec="tocsin@localhost")
+    mail = MailWriter(someone, [someone]).mail_of(message, Attempt(message.event.detected_at))
+    parts = (mail.get_body((kind,)) for kind in ("plain", "html"))
+    return "\n\n".join([f"Subject: {mail['Subject']}", *(part.get_content() for part in parts if part is not None)])
 
 
 def _word(text: str) -> str:

@@ -53,6 +53,16 @@ class PagerDutyConfig(ContactConfig):
         """Yes: it has an action for it."""
         return True
 
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the event."""
+        attempt = Attempt(message.event.detected_at)
+        if message.event.transition is Transition.RESOLVED:
+            content = _action(message, "***", "resolve")
+        else:
+            content = trigger_of(message, attempt, "***")
+        return orjson.dumps(orjson.loads(content), option=orjson.OPT_INDENT_2).decode()
+
     def build(self, network: Network) -> "PagerDuty":
         """Return what sends."""
         return PagerDuty(self, network)

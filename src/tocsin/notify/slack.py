@@ -98,6 +98,12 @@ class SlackConfig(ContactConfig):
         """Whether there are threads to say it in."""
         return self.bot_token is not None
 
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the blocks."""
+        payload = payload_of(message, Attempt(message.event.detected_at))
+        return orjson.dumps(payload, option=orjson.OPT_INDENT_2).decode()
+
     def build(self, network: Network) -> "SlackBot | SlackWebhook":
         """Return what sends."""
         return SlackBot(self, network) if self.bot_token is not None else SlackWebhook(self, network)

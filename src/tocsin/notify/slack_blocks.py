@@ -30,6 +30,7 @@ _LATE_NS = 60_000_000_000
 
 def payload_of(message: Message, attempt: Attempt) -> dict[str, object]:
     """Return blocks, the fallback text, and an attachment in the severity's colour with the details."""
+    details = _details(message, attempt)
     told = escaped(message.summary) if message.text is None else message.text
     return {
         "text": _cut_lines(f"{escaped(message.title)}: {told}", _TEXT),
@@ -44,9 +45,11 @@ def payload_of(message: Message, attempt: Attempt) -> dict[str, object]:
             {
                 "color": _colour(message),
                 "fallback": _cut(message.summary, _TEXT),
-                "blocks": _details(message, attempt),
+                "blocks": details,
             }
-        ],
+        ]
+        if details
+        else [],
         "unfurl_links": False,
         "unfurl_media": False,
     }

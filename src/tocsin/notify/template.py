@@ -19,6 +19,7 @@ from tocsin.notify import wording
 from tocsin.notify.templating.bounds import BoundedEnvironment, SlowTemplateError
 from tocsin.notify.templating.filters import filters_of, html_link, plain_link, quoted, slack_link
 from tocsin.notify.templating.json_output import JsonEnvironment
+from tocsin.rules.problems import closest
 
 __all__ = [
     "VARIABLES",
@@ -91,9 +92,9 @@ def problem_of(template: str, markup: Markup = Markup.PLAIN, variables: Collecti
         found = _parsed(template, markup).analyze()
     except (TemplateError, LiquidError) as error:
         return _said(error)
-    unknown = [f"unknown filter {name!r}" for name in found.filters if name not in known]
+    unknown = [f"unknown filter {name!r}{closest(name, known)}" for name in found.filters if name not in known]
     unknown += [
-        f"unknown variable {name!r}; there are {', '.join(variables)}"
+        f"unknown variable {name!r}{closest(name, variables) or '; there are ' + ', '.join(variables)}"
         for name in found.globals
         if name not in variables
     ]
@@ -124,7 +125,7 @@ def render_text(template: str, variables: Mapping[str, object], markup: Markup) 
         kept = wording.clean(line, _MAX_LINE)
         if kept or (lines and lines[-1]):
             lines.append(" " * min(indent, 40) + kept if kept else "")
-    return "\n".join(lines).strip("\n")
+    return "\n".join(lines).strip()
 
 
 def render_json(template: str, variables: Mapping[str, object]) -> bytes:

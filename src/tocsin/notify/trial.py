@@ -8,6 +8,7 @@ from tocsin.notify.contact import Attempt, ContactConfig
 from tocsin.notify.egress import Network
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.sample import sample_event
+from tocsin.notify.templating.dressing import dressed
 
 __all__ = ["Outcome", "send_test"]
 
@@ -34,11 +35,13 @@ async def send_test(name: str, contact: ContactConfig, network: Network, writer:
         return Outcome(delivered=False, text=str(error), seconds=time.monotonic() - started)
     try:
         now_ns = time.time_ns()
-        answer = await notifier.send(writer.message_of(sample_event(name, now_ns)), Attempt(now_ns))
+        message, failures = dressed(writer.message_of(sample_event(name, now_ns)), contact.template)
+        answer = await notifier.send(message, Attempt(now_ns))
     except DeliveryError as error:
         again = "; it may work later" if error.retryable else ""
         return Outcome(delivered=False, text=f"{error}{again}", seconds=time.monotonic() - started)
     finally:
         await notifier.aclose()
     text = f"{answer.status} {answer.excerpt}".strip()
+    text += "".join(f"; the {field} of its template failed: {error}" for field, error in failures.items())
     return Outcome(delivered=True, text=text, seconds=time.monotonic() - started)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
+import orjson
 from pydantic import AfterValidator, Field, SecretStr
 from standardwebhooks import Webhook as Signer
 
@@ -67,6 +68,11 @@ class WebhookConfig(ContactConfig):
     ca_file: Path | None = None
     """PEM certificates to trust in place of the system's."""
     template: BodyTemplate | None = None  # type: ignore[assignment]  # JSON has neither a title nor a text
+
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the body."""
+        return orjson.dumps(orjson.loads(message.content), option=orjson.OPT_INDENT_2).decode()
 
     def build(self, network: Network) -> "Webhook":
         """Return what sends."""

@@ -32,12 +32,12 @@ class MessageTemplate(Settings):
             return None
         name = str(info.field_name)
         if problem := problem_of(source, cls.markups[name], VARIABLES):
-            raise ValueError(f"not a template that can be filled in: {problem}")
+            raise ValueError(f"{name}: not a template that can be filled in: {problem}")
         for state, message in sample_messages().items():
             try:
                 filled(name, source, cls.markups[name], message_variables(message))
             except TemplateError as error:
-                raise ValueError(f"fails for an alert of the state {state!r}: {error}") from None
+                raise ValueError(f"{name}: fails for an alert of the state {state!r}: {error}") from None
         return source
 
 

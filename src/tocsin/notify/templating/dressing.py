@@ -58,7 +58,7 @@ class Dressing:
 
 
 def dressed(
-    message: Message, template: MessageTemplate, known: Mapping[str, TemplateError] | None = None
+    message: Message, template: MessageTemplate | None, known: Mapping[str, TemplateError] | None = None
 ) -> tuple[Message, Mapping[str, TemplateError]]:
     """Return a message in a template's words, and field -> why its template failed, where one did.
 
@@ -66,10 +66,10 @@ def dressed(
 
     Args:
         message: in built-in words.
-        template: the contact point's.
+        template: the contact point's; None: the built-in words.
         known: fields that are not tried, and why.
     """
-    if message.event.transition is Transition.ACKNOWLEDGED:
+    if template is None or message.event.transition is Transition.ACKNOWLEDGED:
         return message, {}
     failures = dict(known or {})
     variables = message_variables(message)

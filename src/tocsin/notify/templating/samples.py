@@ -47,7 +47,7 @@ def sample_messages() -> Mapping[str, Message]:
     found = {
         "firing": writer.message_of(fired),
         "escalated": writer.message_of(replace(fired, escalated_from=Severity.MEDIUM)),
-        "reminder": writer.message_of(replace(fired, transition=Transition.REMINDER, suppressed=12)),
+        "reminder": writer.message_of(_later(replace(fired, transition=Transition.REMINDER, suppressed=12))),
         "resolved": writer.message_of(_resolved(fired)),
         "no-data": bare.message_of(_silent(fired)),
         "incident": incident_message(writer, hold, (fired, *others), firing=2),
@@ -81,6 +81,10 @@ def _fired() -> AlertEvent:
 
 def _resolved(event: AlertEvent) -> AlertEvent:
     return replace(event, transition=Transition.RESOLVED, resolved_at=_AT + 12 * _MINUTE)
+
+
+def _later(event: AlertEvent) -> AlertEvent:
+    return replace(event, detected_at=_AT + 30 * _MINUTE)
 
 
 def _silent(event: AlertEvent) -> AlertEvent:

@@ -4,7 +4,7 @@ There is no text of prompts or answers in an event, so a template can't send any
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from tocsin.alerts.event import AlertEvent
 from tocsin.notify import template
@@ -48,17 +48,14 @@ class _Labels(dict[str, str]):
 
 def message_variables(message: Message) -> dict[str, object]:
     """Return name -> value for the template of a contact point."""
-    event, links, document = message.event, message.links, message.body
-    found = variables_of(event)
-    rule = found["rule"]
-    assert isinstance(rule, dict)  # noqa: S101  # made above
+    event, links = message.event, message.links
+    document: Mapping[str, Any] = message.body
+    found: dict[str, Any] = variables_of(event)
     return {
-        **found,
+        **_lenient(found),
         **_times(event),
         "id": event.id,
         "alert_id": event.alert_id,
-        "rule": {**rule, "labels": _Labels(rule["labels"])},
-        "group": _Labels(_mapping(found["group"])),
         "title": message.title,
         "summary": message.summary,
         "escalated_from": None if event.escalated_from is None else str(event.escalated_from),
@@ -73,7 +70,7 @@ def message_variables(message: Message) -> dict[str, object]:
             "silence": links.silence,
         },
         "incident": document.get("incident"),
-        "alerts": document.get("alerts") or [document],
+        "alerts": [_lenient(each) for each in document.get("alerts") or [document]],
         "document": document,
     }
 
@@ -89,5 +86,6 @@ def _times(event: AlertEvent) -> dict[str, object]:
     }
 
 
-def _mapping(value: object) -> Mapping[str, str]:
-    return value if isinstance(value, Mapping) else {}
+def _lenient(body: Mapping[str, Any]) -> dict[str, Any]:
+    rule = body["rule"]
+    return {**body, "group": _Labels(body["group"]), "rule": {**rule, "labels": _Labels(rule["labels"])}}
