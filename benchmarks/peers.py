@@ -3,8 +3,8 @@
 `make peers` builds the OpenTelemetry Collector with its own builder, and Prometheus' PromQL engine as a program that
 answers questions, both through the Go module proxy. A build is cached under a hash of what it is made of, so another
 component list is another binary and neither replaces the other. PostgreSQL is the system's, or Debian's packages
-unpacked beside the collector, which needs no root; so is Chromium (`browser.py`). `TOCSIN_PEERS` names another
-directory than `.peers`, for machines that share a cache.
+unpacked beside the collector, which needs no root; so is Chromium (`browser.py`). Kafka's jars come through Maven
+(`broker.py`). `TOCSIN_PEERS` names another directory than `.peers`, for machines that share a cache.
 """
 
 import fcntl
@@ -162,9 +162,10 @@ def _postgres_directory() -> Path:
 
 def main() -> int:
     """Build what is missing and say what there is; return the exit code."""
-    from benchmarks import browser  # here, for it builds on this module
+    from benchmarks import broker, browser  # here, for they build on this module
 
-    return max(_provide_collector(), _provide_promql(), _provide_postgres(), browser.provide_chromium())
+    provided = [_provide_collector(), _provide_promql(), _provide_postgres()]
+    return max(*provided, browser.provide_chromium(), broker.provide_kafka())
 
 
 def _provide_postgres() -> int:

@@ -1,6 +1,6 @@
 """Sends one request to the next collector, over gRPC or HTTP, and says what became of it in OTLP's terms.
 
-Which answers mean that a retry can help: OTLP 1.x specification, "OTLP/gRPC Response" and "OTLP/HTTP Response".
+Which answers mean that a retry can help: see `tocsin.notify.otlp_answer`.
 """
 
 import asyncio
@@ -14,8 +14,6 @@ from typing import Final, Protocol
 
 import grpc
 from google.protobuf.message import DecodeError as ProtobufDecodeError
-from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped] # no stubs are published
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped] # no stubs are published
 from grpc import aio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -25,6 +23,7 @@ from tocsin.forward.config import Compression, ForwardTlsConfig, OtlpForwardConf
 from tocsin.forward.entry import Signal
 from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpSender, retry_after_of
+from tocsin.notify.otlp_answer import HTTP_RETRYABLE, may_succeed_later, retry_info_of, status_text_of
 from tocsin.notify.wording import clean
 
 __all__ = ["Exporter", "Fate", "Outcome", "exporter_of"]
@@ -33,23 +32,11 @@ _EXCERPT: Final = 200
 _LONGEST_WISH: Final = 600.0
 """Seconds: no collector may silence us for longer at once."""
 _COMPRESS_OFF_LOOP: Final = 64 * 1024
-_GRPC_RETRYABLE: Final = frozenset(
-    {
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.ABORTED,
-        grpc.StatusCode.OUT_OF_RANGE,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.DATA_LOSS,
-    }
-)
-_HTTP_RETRYABLE: Final = frozenset({429, 502, 503, 504})
 _METHODS: Final = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
     Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
     Signal.METRICS: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
 }
-_STATUS_DETAILS: Final = "grpc-status-details-bin"
 
 
 class Fate(Enum):
@@ -140,11 +127,10 @@ class GrpcExporter:
         return _success(answer)
 
     def _failure(self, error: aio.AioRpcError) -> Outcome:
-        code = error.code()
-        wait = _retry_info(error)
-        later = code in _GRPC_RETRYABLE or (code is grpc.StatusCode.RESOURCE_EXHAUSTED and wait is not None)
-        text = f"{code.name}: {_excerpt(error.details() or '', self._secrets)}"
-        return Outcome(Fate.LATER if later else Fate.REFUSED, text, wait if later else None)
+        later = may_succeed_later(error)
+        text = f"{error.code().name}: {_excerpt(error.details() or '', self._secrets)}"
+        wait = _bounded(retry_info_of(error)) if later else None
+        return Outcome(Fate.LATER if later else Fate.REFUSED, text, wait)
 
     async def aclose(self) -> None:
         """See `Exporter`."""
@@ -184,8 +170,8 @@ class HttpExporter:
             return Outcome(Fate.LATER if error.retryable else Fate.REFUSED, str(error))
         if 200 <= answer.status < 300:
             return _success(answer.body if answer.complete else b"")
-        text = f"HTTP {answer.status}: {_status_text(answer.body) or answer.excerpt}"
-        if answer.status not in _HTTP_RETRYABLE:
+        text = f"HTTP {answer.status}: {status_text_of(answer.body) or answer.excerpt}"
+        if answer.status not in HTTP_RETRYABLE:
             return Outcome(Fate.REFUSED, _excerpt(text, self._secrets))
         wait = retry_after_of(answer.headers, time_ns())
         return Outcome(Fate.LATER, _excerpt(text, self._secrets), _bounded(wait))
@@ -206,30 +192,8 @@ def _success(answer: bytes) -> Outcome:
     return Outcome(Fate.TAKEN, clean(partial.error_message, _EXCERPT), rejected=max(0, partial.rejected_spans))
 
 
-def _retry_info(error: aio.AioRpcError) -> float | None:
-    """Return the seconds of a RetryInfo; None where there is none."""
-    for key, value in error.trailing_metadata() or ():
-        if key != _STATUS_DETAILS or not isinstance(value, bytes):
-            continue
-        try:
-            for detail in Status.FromString(value).details:
-                info = RetryInfo()
-                if detail.Unpack(info):
-                    return _bounded(info.retry_delay.ToNanoseconds() / 1e9)
-        except ProtobufDecodeError:
-            return None
-    return None
-
-
 def _bounded(wait: float | None) -> float | None:
     return None if wait is None else min(max(wait, 0.0), _LONGEST_WISH)
-
-
-def _status_text(body: bytes) -> str:
-    try:
-        return str(Status.FromString(body).message)
-    except ProtobufDecodeError:
-        return ""
 
 
 def _excerpt(text: str, secrets: list[str]) -> str:

@@ -22,7 +22,7 @@ from tocsin.notify.wording import clean
 __all__ = ["HttpAnswer", "HttpSender", "error_of", "retry_after_of"]
 
 MAX_ANSWER = 64 * 1024
-"""Bytes of an answer that are read."""
+"""Bytes of an answer that are read where nothing else is said."""
 _EXCERPT = 200
 _RETRYABLE = frozenset({408, 425, 429})
 
@@ -34,7 +34,7 @@ class HttpAnswer:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    """At most MAX_ANSWER bytes, without our secrets."""
+    """The bytes that were read, without our secrets."""
     complete: bool
     """Whether the body ended by itself: not over the limit, not cut off by the deadline or the receiver."""
     excerpt: str
@@ -67,7 +67,20 @@ class HttpSender:
     async def post(
         self, url: str, content: bytes, headers: Mapping[str, str], *, needs_body: bool = False
     ) -> HttpAnswer:
-        """POST and return the answer, whatever its status.
+        """POST; see `request`."""
+        return await self.request("POST", url, content, headers, needs_body=needs_body)
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        needs_body: bool = False,
+        most: int = MAX_ANSWER,
+    ) -> HttpAnswer:
+        """Make a request and return the answer, whatever its status; at most `most` bytes of it are read.
 
         With `needs_body`, an answer without its whole body is a failure; without it the status alone decides,
         so that a receiver which took the message and dawdles over its answer does not get it again.
@@ -79,7 +92,7 @@ class HttpSender:
         answer = _Partial()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._exchange(url, content, headers, answer)
+                await self._exchange(method, url, content, headers, answer, most)
         except TimeoutError as error:
             if needs_body or answer.status is None:
                 raise DeliveryError(f"{host}: no answer within {self._timeout:g} s", retryable=True) from error
@@ -96,13 +109,21 @@ class HttpSender:
         """Close the connections that are kept."""
         await self._client.aclose()
 
-    async def _exchange(self, url: str, content: bytes, headers: Mapping[str, str], answer: "_Partial") -> None:
-        async with self._client.stream("POST", url, content=content, headers=dict(headers)) as response:
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        content: bytes | None,
+        headers: Mapping[str, str],
+        answer: "_Partial",
+        most: int,
+    ) -> None:
+        async with self._client.stream(method, url, content=content, headers=dict(headers)) as response:
             answer.status = response.status_code
             answer.headers = dict(response.headers)
             async for chunk in response.aiter_raw():
-                answer.body += chunk[: MAX_ANSWER - len(answer.body)]
-                if len(answer.body) >= MAX_ANSWER:
+                answer.body += chunk[: most - len(answer.body)]
+                if len(answer.body) >= most:
                     return  # leaving the response unread closes the connection
             answer.complete = True
 

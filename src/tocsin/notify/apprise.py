@@ -1,0 +1,268 @@
+"""Contact point `apprise`: any service that Apprise knows, by its URL.
+
+Apprise runs in a process of its own for each message (`apprise_child`), where connections are judged and what hangs is
+killed. It says yes or no and nothing more, so why a service refused is read from what it logs: an answer of 4xx is
+final, everything else may work later. Who took a message is remembered, and a retry goes to the others alone.
+"""
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
+
+from tocsin.alerts.event import Transition
+from tocsin.errors import ConfigError, DeliveryError
+from tocsin.notify.contact import Answer, Attempt, ContactConfig
+from tocsin.notify.egress import Network
+from tocsin.notify.message import Message
+from tocsin.notify.wording import clean
+from tocsin.rules.rule import Severity
+
+__all__ = ["Apprise", "AppriseConfig"]
+
+_COMMAND: Final = (sys.executable, "-m", "tocsin.notify.apprise_child")
+_SCHEME: Final = re.compile(r"([A-Za-z0-9]{1,32})://\S+")
+_STATUS: Final = re.compile(r"error[=:]\s?(\d{3})\b")
+_LATER: Final = frozenset({408, 425, 429})
+_MOST_URLS: Final = 20
+_REMEMBERED: Final = 1_000
+"""Messages that some services took and some may still take."""
+_CHECK_SECONDS: Final = 60.0
+_SECRET_LENGTH: Final = 6
+"""Characters; what is shorter is a word of the address."""
+_KEPT: Final = (
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "PATH",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "SYSTEMROOT",
+    "TZ",
+)
+"""Of the environment: no secrets that it may hold, and no proxies."""
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _checked_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not 1 <= len(urls) <= _MOST_URLS:
+        raise ValueError(f"give 1 to {_MOST_URLS} addresses")
+    for number, url in enumerate(urls, 1):
+        text = url.get_secret_value()
+        if not _SCHEME.fullmatch(text) or not text.isprintable():
+            raise ValueError(f"address {number} is none of Apprise's; write it like discord://webhook_id/webhook_token")
+    return urls
+
+
+class AppriseConfig(ContactConfig):
+    """A contact point of type apprise."""
+
+    type: Literal["apprise"]
+    urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed), AfterValidator(_checked_urls)]
+    """Apprise's addresses, like `discord://webhook_id/webhook_token`: one, or a list."""
+
+    @model_validator(mode="after")
+    def _installed(self) -> "AppriseConfig":
+        if importlib.util.find_spec("apprise") is None:
+            raise ValueError("type apprise needs its library, which is not installed: pip install 'tocsin[apprise]'")
+        return self
+
+    def build(self, network: Network) -> "Apprise":
+        """Return what sends, once Apprise has said that it knows the addresses; that takes most of a second."""
+        return Apprise(self, network)
+
+
+class Apprise:
+    """Tells services through Apprise."""
+
+    def __init__(self, config: AppriseConfig, network: Network) -> None:
+        self._urls = [url.get_secret_value() for url in config.urls]
+        self._timeout = config.timeout.total_seconds()
+        self._allow_private = config.allow_private or network.allow_private
+        self._secrets = sorted({secret for url in self._urls for secret in _secrets_in(url)}, key=len, reverse=True)
+        self._settled: OrderedDict[str, dict[int, str]] = OrderedDict()
+        """event id -> number of an address -> `` (taken), or why it is refused for good."""
+        self._check()
+
+    async def send(self, message: Message, attempt: Attempt) -> Answer:
+        """Tell every service that was not told yet."""
+        event_id = message.event.id
+        settled = self._settled.setdefault(event_id, {})
+        if len(self._settled) > _REMEMBERED:
+            self._settled.popitem(last=False)
+        waiting = [number for number in range(len(self._urls)) if number not in settled]
+        asked = _asked(message, attempt) | {
+            "urls": [self._urls[number] for number in waiting],
+            "allow_private": self._allow_private,
+        }
+        answers = {waiting[one["number"]]: one for one in await self._run(json.dumps(asked).encode())}
+        later = []
+        for number in waiting:
+            why, final = self._reading(answers.get(number))
+            if not why or final:
+                settled[number] = why
+            else:
+                later.append(f"{self._named(number)}: {why}")
+        if later:
+            raise DeliveryError("; ".join(later), retryable=True)
+        self._settled.pop(event_id, None)
+        if lost := [f"{self._named(number)}: {why}" for number, why in settled.items() if why]:
+            others = "; delivered to the others" if len(lost) < len(settled) else ""
+            raise DeliveryError("; ".join(lost) + others, retryable=False)
+        return Answer("sent", ", ".join(map(self._named, range(len(self._urls)))))
+
+    async def aclose(self) -> None:
+        """Nothing is held between messages."""
+
+    async def _run(self, asked: bytes) -> list[dict[str, Any]]:
+        """Run Apprise once, and return the lines that it wrote in time."""
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
+        )
+        written = bytearray()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._talk(process, asked, written)
+                await process.wait()
+        except TimeoutError:
+            pass  # who has not answered is seen from what is missing
+        finally:
+            if process.returncode is None:
+                process.kill()
+                # The pipes are read to their end, else they stay open until somebody sweeps.
+                await process.communicate()
+        return _lines_in(bytes(written))
+
+    async def _talk(self, process: asyncio.subprocess.Process, asked: bytes, written: bytearray) -> None:
+        if process.stdin is None or process.stdout is None:  # pragma: no cover  # both are asked for
+            return
+        try:
+            process.stdin.write(asked)
+            await process.stdin.drain()
+        except ConnectionError:
+            return  # it ended at once; its silence is its answer
+        process.stdin.close()
+        while part := await process.stdout.read(65_536):
+            written += part
+
+    def _reading(self, answer: Mapping[str, Any] | None) -> tuple[str, bool]:
+        """Return why a service did not take a message (empty: it did), and whether it never will."""
+        if answer is None:
+            return f"no answer within {self._timeout:g} s", False
+        if answer.get("taken") is True:
+            return "", True
+        if refused := answer.get("refused"):
+            return clean(refused), True
+        said = self._clean(str(answer.get("said") or "not taken, and Apprise does not say why"))
+        status = _STATUS.search(said)
+        final = status is not None and 400 <= int(status[1]) < 500 and int(status[1]) not in _LATER
+        return said, final
+
+    def _check(self) -> None:
+        """Ask Apprise whether it knows the addresses; nothing is sent.
+
+        Raises:
+            ConfigError: one it does not know, or it does not run at all.
+        """
+        asked = {"urls": self._urls, "allow_private": self._allow_private}
+        try:
+            done = subprocess.run(  # noqa: S603  # our own program
+                _COMMAND,
+                input=json.dumps(asked).encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=_environment(),
+                timeout=_CHECK_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise ConfigError(f"Apprise does not run ({type(error).__name__}); is it installed whole?") from error
+        answers = {one["number"]: one for one in _lines_in(done.stdout)}
+        for number in range(len(self._urls)):
+            if number not in answers:
+                raise ConfigError("Apprise does not run; install it anew: pip install 'tocsin[apprise]'")
+            if answers[number].get("taken") is not True:
+                said = self._clean(str(answers[number].get("said") or "it is not complete, or of no service"))
+                raise ConfigError(f"urls: Apprise does not take {self._named(number)}: {said}")
+
+    def _named(self, number: int) -> str:
+        """Return an address in words that may be shown: its scheme, and which it is."""
+        scheme = self._urls[number].partition("://")[0]
+        return f"{scheme} ({number + 1} of {len(self._urls)})" if len(self._urls) > 1 else scheme
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return clean(text)
+
+
+def _asked(message: Message, attempt: Attempt) -> dict[str, object]:
+    event = message.event
+    parts = [message.text if message.text is not None else message.summary]
+    if message.text is None:
+        parts += [f"{fact.label}: {fact.text}" for fact in message.facts]
+        links = message.links
+        named = {"Alert": links.alert, "Runbook": links.runbook, "Dashboard": links.dashboard, "Silence": links.silence}
+        parts += [f"{name}: {url}" for name, url in named.items() if url]
+        parts += [f"Trace: {trace.url or trace.trace_id} ({trace.value})" for trace in message.traces]
+        if attempt.merged:
+            parts.append(f"Merged updates: {attempt.merged}")
+    # The same for every attempt, so that people and programs can tell a repeat.
+    parts.append(f"Event: {event.id}")
+    over = event.transition in (Transition.RESOLVED, Transition.ACKNOWLEDGED)
+    return {
+        "title": message.title,
+        "body": "\n".join(parts),
+        "kind": "success" if over else "info" if event.transition is Transition.TEST else _KINDS[event.severity],
+    }
+
+
+_KINDS: Final = {
+    Severity.CRITICAL: "failure",
+    Severity.HIGH: "failure",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "info",
+}
+
+
+def _lines_in(written: bytes) -> list[dict[str, Any]]:
+    found = []
+    for line in written.splitlines():
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            continue  # a plugin printed something
+        if isinstance(answer, dict) and isinstance(answer.get("number"), int):
+            found.append(answer)
+    return found
+
+
+def _environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+
+
+def _secrets_in(url: str) -> Iterable[str]:
+    """Yield the texts by which an address's secrets could show."""
+    rest = url.partition("://")[2]
+    for word in (url, rest, *re.split(r"[/:@?&=;,]+", rest)):
+        if len(word) >= _SECRET_LENGTH:
+            yield word
+            yield unquote(word)
