@@ -29,7 +29,7 @@ from tocsin.storage.blocks import PastChange, block_history
 from tocsin.storage.database import Database
 from tocsin.telemetry import guard as telemetry
 
-__all__ = ["NewBlock", "blocks_router", "kept", "lifted", "may_touch"]
+__all__ = ["Everywhere", "NewBlock", "blocks_router", "kept", "lifted", "may_touch"]
 
 _MOST_LABELS: Final = 32
 _LONGEST_LABEL: Final = 128
@@ -43,7 +43,8 @@ _METHODS: Final = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _Label = Annotated[str | None, Query(max_length=_LONGEST_LABEL)]
 _Value = Annotated[str | None, Query(max_length=_LONGEST_VALUE)]
 _Why = Annotated[str, Query(min_length=1, max_length=_LONGEST_REASON, description="Of the history.")]
-_Everywhere = Annotated[Principal, Depends(requires(Role.WRITE, everywhere=True))]
+Everywhere = Annotated[Principal, Depends(requires(Role.WRITE, everywhere=True))]
+"""Of a route's parameter: whoever may change what concerns all projects."""
 
 
 class NewBlock(BaseModel):
@@ -113,7 +114,7 @@ def blocks_router(blocks: Blocks, database: Database, headers: Mapping[str, str]
         return JSONResponse({"blocks": [_shown(one) for one in found], "next_cursor": last})
 
     @router.post("", status_code=201, summary="Block a key")
-    async def add(asked: NewBlock, who: _Everywhere) -> JSONResponse:
+    async def add(asked: NewBlock, who: Everywhere) -> JSONResponse:
         """Block a key for a while; one that is blocked already ends at the later of the two ends."""
         until = asked.end(blocks.now)
         known = blocks.check({asked.label: asked.value})

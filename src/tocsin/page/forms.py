@@ -1,14 +1,14 @@
 """What a browser sends: the fields of a form, bounded in number."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 
 from tocsin.api.edge import PROOF_FIELD
 
-__all__ = ["Form", "form_of", "local_path"]
+__all__ = ["Filled", "Form", "form_of", "local_path"]
 
 _MOST_FIELDS: Final = 1_000
 
@@ -57,6 +57,10 @@ async def form_of(request: Request) -> Form:
         raise HTTPException(400, "this is no form") from error
     fields.pop(PROOF_FIELD, None)
     return Form(fields)
+
+
+Filled = Annotated[Form, Depends(form_of)]
+"""Of a route's parameter: the form that was sent."""
 
 
 def local_path(text: str, otherwise: str = "/") -> str:
