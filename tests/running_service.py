@@ -113,6 +113,8 @@ class RunningService:
             self.__exit__(None, None, None)
             raise
         self.ready_after = time.monotonic() - self.started_at
+        spent = psutil.Process(self.process.pid).cpu_times()
+        self.cpu_until_ready = spent.user + spent.system
         self.addresses = dict(_ADDRESS.findall(ready))
         return self
 

@@ -197,7 +197,7 @@ async def test_a_flood_of_http2_frames_costs_little_memory_and_others_are_served
         before = process.memory_info().rss
         async with others_served(tocsin) as took:
             ends = asyncio.get_running_loop().time() + FLOOD_SECONDS
-            while asyncio.get_running_loop().time() < ends:  # one that is thrown out comes again
+            while asyncio.get_running_loop().time() < ends or len(took) < 3:  # one that is thrown out comes again
                 async with RawConnection(tocsin.grpc) as connection:
                     await connection.greet()
                     for part in FLOODS[name]():
