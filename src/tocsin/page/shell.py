@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from tocsin.api.authorization import principal_of, session_of
 from tocsin.api.headers import PAGE_POLICY
-from tocsin.errors import OverloadedError
+from tocsin.errors import OverloadedError, TocsinError
 from tocsin.page import assets
 from tocsin.page.wording import FILTERS
 from tocsin.security.roles import Role
@@ -203,6 +203,8 @@ def _route_of(pages: Pages) -> type[APIRoute]:
                     return pages.error(request, 422, f"{first['loc'][-1]}: {first['msg']}")
                 except OverloadedError as error:
                     return pages.error(request, 503, str(error))
+                except TocsinError as error:  # of a file that can't be read or written
+                    return pages.error(request, 409, str(error))
                 except HTTPException as error:
                     nothing = error.status_code == 404 and error.detail == "Not Found"
                     detail = "There is no such thing, or it is not for this token." if nothing else str(error.detail)

@@ -11,7 +11,7 @@ import orjson
 from tocsin.notify.message import rfc3339
 from tocsin.notify.wording import clean, duration, plain_number, quantity
 
-__all__ = ["FILTERS", "ago"]
+__all__ = ["FILTERS", "ago", "path_of"]
 
 _NS: Final = 1_000_000_000
 _NONE: Final = "\u2013"
@@ -25,6 +25,11 @@ def ago(at: int | None, now: int | None = None) -> str:
     if seconds < 0:
         return f"in {_roughly(-seconds)}"
     return "just now" if seconds < 1 else f"{_roughly(seconds)} ago"
+
+
+def path_of(text: str) -> str:
+    """Return a text as one part of a path."""
+    return quote(text, safe="")
 
 
 def _roughly(seconds: float) -> str:
@@ -44,15 +49,23 @@ def _group(group: Mapping[str, str]) -> str:
     return ", ".join(f"{clean(name, 80)} {clean(value)}" for name, value in group.items()) or "all"
 
 
+def _brief(value: object) -> str:
+    """A value of a file in a few words."""
+    if isinstance(value, list | tuple):
+        return clean(", ".join(map(str, value)), 80)
+    return "…" if isinstance(value, Mapping) else clean(value, 80)
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "ago": ago,
+    "brief": _brief,
     "clean": clean,
     "duration": duration,
     "group": _group,
     "json": lambda value: orjson.dumps(value).decode(),
     "moment": _moment,
     "number": plain_number,
-    "quoted": lambda text: quote(str(text), safe=""),
+    "quoted": lambda text: path_of(str(text)),
     "query": lambda fields: urlencode({name: text for name, text in fields.items() if text not in (None, "")}),
     "rfc3339": lambda at: "" if at is None else rfc3339(at),
     "value": _value,

@@ -214,6 +214,68 @@
   if (!document.hidden) listen();
   setInterval(() => { if (!document.hidden) happened("tick"); }, TICK_MS);
 
+  // ---- Long work: answers as lines of JSON, progress first ------------------------------------------------------
+
+  // <button data-stream="URL" data-into="#id"> (or a form): posts its form, shows the progress, then the "html" that
+  // comes last. Begun again, or left, what is under way ends in the service, too.
+  const streams = new Map();
+
+  async function stream(from, form) {
+    const into = find(from.dataset.into);
+    if (streams.has(into)) streams.get(into).abort();
+    const stop = new AbortController();
+    streams.set(into, stop);
+    const bar = document.createElement("progress");
+    bar.max = 1;
+    bar.setAttribute("aria-label", "How much of the recorded history is read");
+    const cancel = document.createElement("button");
+    cancel.type = "button";
+    cancel.className = "quiet small";
+    cancel.textContent = "Stop";
+    cancel.addEventListener("click", () => { stop.abort(); into.textContent = "Stopped."; });
+    const line = document.createElement("p");
+    line.className = "progress";
+    line.append("Reading what was recorded … ", bar, cancel);
+    into.replaceChildren(line);
+    try {
+      const answer = await fetch(from.dataset.stream, {
+        method: "POST", body: new URLSearchParams(new FormData(form)), signal: stop.signal, headers: { "hx-request": "true" },
+      });
+      if (!answer.ok) {
+        let said = {};
+        try { said = JSON.parse(answer.headers.get("hx-trigger") || "{}")["tocsin:toast"] || await answer.json(); } catch (error) { /* nothing said */ }
+        throw new Error(said.text || said.detail || "That did not work (" + answer.status + ").");
+      }
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = "";
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) break;
+        const lines = (rest + value).split("\n");
+        rest = lines.pop();
+        for (const each of lines) {
+          const said = JSON.parse(each);
+          if (said.progress) bar.value = said.progress.done;
+          if (said.html === undefined) continue;
+          into.innerHTML = said.html;  // rendered by us, with everything escaped; scripts in it would not run
+          times(into);
+          if (window.TocsinCharts) TocsinCharts.draw(into);
+        }
+      }
+    } catch (error) {
+      if (error.name !== "AbortError") into.textContent = error.message;
+    }
+  }
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-stream]");
+    if (button) stream(button, button.form);
+  });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-stream]")) return;
+    event.preventDefault();
+    stream(event.target, event.target);
+  });
+
   // ---- Theme and menu -------------------------------------------------------------------------------------------
 
   for (const choice of all("[data-theme-choice]")) {
