@@ -110,8 +110,11 @@ class FaultServer:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.received.append(Received(method, path, headers, body))
         self.arrived.set()
-        reply = self.replies.pop(0) if self.replies else self.default
-        return await self._answer(reply, writer)
+        return await self._answer(self.reply_to(self.received[-1]), writer)
+
+    def reply_to(self, request: Received) -> Reply:
+        """What the next request is answered; servers with a mind of their own override it."""
+        return self.replies.pop(0) if self.replies else self.default
 
     async def _answer(self, reply: Reply, writer: asyncio.StreamWriter) -> bool:
         if reply.mode is Mode.HANG:

@@ -20,7 +20,9 @@ from tocsin.notify.egress import Network
 from tocsin.notify.http import MAX_ANSWER
 from tocsin.notify.kinds import AnyContact
 
-HTTP_KINDS = ("webhook", "slack_webhook", "slack_bot", "pagerduty", "alertmanager")
+HTTP_KINDS = ("webhook", "slack_webhook", "slack_bot", "pagerduty", "alertmanager", "otlp_http")
+TICKET_KINDS = ("github", "jira", "jira-server")
+"""Speak HTTP too, but of what they ask for, not only of a status."""
 NETWORK_KINDS = (*HTTP_KINDS, "email")
 CONFIG: TypeAdapter[ContactConfig] = TypeAdapter(AnyContact)
 
@@ -39,6 +41,14 @@ def keys_of(kind: str, port: int) -> dict[str, Any]:
             return {"type": "pagerduty", "routing_key": "R0123456789ABCDEF0123456789ABCDE", "url": url}
         case "alertmanager":
             return {"type": "alertmanager", "url": url}
+        case "otlp_http":
+            return {"type": "otlp", "endpoint": url, "protocol": "http"}
+        case "github":
+            ticket = {"type": "ticket", "token": "t0", "search_lag": "0s", "api_url": url}
+            return {**ticket, "system": "github", "repository": "acme/llm"}
+        case "jira" | "jira-server":
+            ticket = {"type": "ticket", "token": "t0", "search_lag": "0s", "api_url": url}
+            return {**ticket, "system": kind, "project": "OPS", "user": "tocsin@test.example"}
         case "email":
             mail = {"host": "127.0.0.1", "port": port, "tls": "none"}
             return {"type": "email", "from": "tocsin@test.example", "to": "oncall@test.example", **mail}
@@ -96,7 +106,7 @@ async def test_every_transition_is_taken_by_mail_and_log(transition: Transition)
         assert len(server.mails) == 1
 
 
-@pytest.mark.parametrize("kind", NETWORK_KINDS)
+@pytest.mark.parametrize("kind", [*NETWORK_KINDS, *TICKET_KINDS])
 async def test_a_refused_connection_may_succeed_later(kind: str) -> None:
     async with notifier_of(kind, Unused().port) as notifier:
         error = await failure_of(notifier)
@@ -104,7 +114,7 @@ async def test_a_refused_connection_may_succeed_later(kind: str) -> None:
         assert "127.0.0.1" in str(error)
 
 
-@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("kind", [*HTTP_KINDS, *TICKET_KINDS])
 async def test_a_hanging_http_receiver_costs_no_more_than_the_timeout(kind: str) -> None:
     async with FaultServer(default=Reply(mode=Mode.HANG)) as server:
         async with notifier_of(kind, server.port, timeout="150ms") as notifier, asyncio.timeout(5):
@@ -123,7 +133,7 @@ async def test_a_broken_mail_server_may_work_later(fault: str, timeout: str) -> 
         assert (await failure_of(notifier)).retryable
 
 
-@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("kind", [*HTTP_KINDS, *TICKET_KINDS])
 async def test_a_connection_that_is_reset_may_work_later(kind: str) -> None:
     async with (
         FaultServer(default=Reply(mode=Mode.RESET)) as server,
@@ -132,7 +142,7 @@ async def test_a_connection_that_is_reset_may_work_later(kind: str) -> None:
         assert (await failure_of(notifier)).retryable
 
 
-@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("kind", [*HTTP_KINDS, *TICKET_KINDS])
 async def test_a_receiver_that_asks_to_wait_is_quoted(kind: str) -> None:
     reply = Reply(429, {"retry-after": "17"}, b"slow down")
     async with FaultServer(default=reply) as server, notifier_of(kind, server.port) as notifier:
@@ -141,7 +151,7 @@ async def test_a_receiver_that_asks_to_wait_is_quoted(kind: str) -> None:
         assert "slow down" in str(error)
 
 
-@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("kind", [*HTTP_KINDS, *TICKET_KINDS])
 @pytest.mark.parametrize(
     ("status", "retryable"),
     [
@@ -162,7 +172,7 @@ async def test_a_status_says_whether_a_retry_can_help(kind: str, status: int, re
         assert str(status) in str(error)
 
 
-@pytest.mark.parametrize("kind", HTTP_KINDS)
+@pytest.mark.parametrize("kind", [*HTTP_KINDS, *TICKET_KINDS])
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_final_and_not_followed(kind: str, status: int) -> None:
     async with FaultServer() as target:
@@ -194,17 +204,18 @@ async def test_a_receiver_that_took_it_and_dawdles_over_its_answer_does_not_get_
         assert answer.status == "200"
 
 
+@pytest.mark.parametrize("kind", ["slack_bot", *TICKET_KINDS])
 @pytest.mark.parametrize("mode", [Mode.STALL, Mode.TRUNCATE])
-async def test_an_answer_whose_body_decides_must_be_whole(mode: Mode) -> None:
+async def test_an_answer_whose_body_decides_must_be_whole(kind: str, mode: Mode) -> None:
     async with (
         FaultServer(default=Reply(mode=mode)) as server,
-        notifier_of("slack_bot", server.port, timeout="200ms") as notifier,
+        notifier_of(kind, server.port, timeout="200ms") as notifier,
         asyncio.timeout(5),
     ):
         assert (await failure_of(notifier)).retryable
 
 
-@pytest.mark.parametrize("kind", NETWORK_KINDS)
+@pytest.mark.parametrize("kind", [*NETWORK_KINDS, *TICKET_KINDS])
 async def test_loopback_is_refused_for_good_unless_it_is_allowed(kind: str) -> None:
     async with FaultServer() as server, notifier_of(kind, server.port, allow_private=False) as notifier:
         error = await failure_of(notifier)
