@@ -6,6 +6,7 @@ has them. Those that belong to a branch (which agent, which prompt) wait until t
 first agent heard of need not be the one above.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,24 +58,60 @@ def keys_of(batch: SpanBatch, secret: Secret) -> Keys:
 class Ancestry:
     """Traces and lineages for the labels that rules may inherit."""
 
-    def __init__(self, labels: tuple[str, ...], times: TraceTimes, limit: int, secret: Secret) -> None:
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        times: TraceTimes,
+        limit: int,
+        secret: Secret,
+        followed: Iterable[str] = (),
+    ) -> None:
+        """Make it; `followed` are labels that are known of traces, and not filled in where spans lack them."""
         self._secret = secret
         self.labels = labels
+        self.followed = tuple(dict.fromkeys((*labels, *followed)))
+        """All labels that are known of traces."""
         self._texts = Texts()
-        self.traces = Traces(labels, times, limit, self._texts)
-        self.lineage = Lineage(labels, self._texts)
+        self.marks: Callable[[NDArray[np.bool_]], None] | None = None
+        """Sets the flags of the numbers of texts that somebody else holds; see `Texts.sweep`."""
+        self.traces = Traces(self.followed, times, limit, self._texts)
+        self.lineage = Lineage(self.followed, self._texts)
         self._silent = _Silent()
         self._responses = _Responses(secret)
         self._twins = Twins()
         self.sums_wanted = True
         """Whether any rule is over traces; without one only their roots matter, for when they are complete."""
 
-    def extend(self, labels: tuple[str, ...]) -> None:
-        """Follow more labels from now on; `labels` begins with those that are followed."""
-        new = labels[len(self.labels) :]
+    def extend(self, labels: tuple[str, ...], followed: Iterable[str] = ()) -> None:
+        """Follow more labels from now on; `labels` begins with those that there are."""
         self.labels = labels
+        new = tuple(dict.fromkeys(label for label in (*labels, *followed) if label not in self.followed))
+        self.followed += new
         self.traces.extend(new)
         self.lineage.extend(new)
+
+    @property
+    def texts(self) -> Texts:
+        """What the numbers of texts stand for."""
+        return self._texts
+
+    def codes_of(self, batch: SpanBatch) -> dict[str, NDArray[np.int32]]:
+        """Return [n] the numbers of the texts of each label that is followed, 0 where a span lacks it."""
+        return {label: self._texts.numbers(label, batch.labels[label]) for label in self.followed}
+
+    def label_of(self, traces: NDArray[np.uint64], parents: NDArray[np.uint64], label: str) -> NDArray[np.int32]:
+        """Return [n] the numbers of what spans that lack a label have from above them or from their traces, else 0."""
+        slots = self.traces.find(traces)
+        rows = (slots >= 0).nonzero()[0]
+        codes = np.zeros(len(slots), np.int32)
+        codes[rows] = self._known(parents[rows], slots[rows], label)
+        return codes
+
+    def is_open(self, traces: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Return [n] which traces are open."""
+        slots = self.traces.find(traces)
+        known: NDArray[np.bool_] = self.traces.column("open")[slots]
+        return known & (slots >= 0)
 
     def freeze(self) -> dict[str, Frozen]:
         """Return the sections of the state."""
@@ -96,20 +133,20 @@ class Ancestry:
 
     def add(
         self, batch: SpanBatch, keys: Keys, times: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_], dict[str, NDArray[np.int32]]]:
         """Learn from spans that came at `times` ([n] event times, never falling).
 
-        Return [n] their traces' slots and [n] which repeat a call that another span stands for.
+        Return [n] their traces' slots, [n] which repeat a call that another span stands for, and what `codes_of` does.
         """
         now = int(times[-1])
         slots = self.traces.slots(keys.trace, batch.trace_hi, batch.trace_lo, times)
         if self._texts.is_crowded:
             self._texts.sweep(self._mark_texts)
-        codes = {label: self._texts.numbers(label, batch.labels[label]) for label in self.labels}
+        codes = self.codes_of(batch)
         is_span = batch.span_class != SpanClass.EVALUATION
         every = bool(is_span.all())
-        for label in self.labels:
-            self.traces.learn(slots, label, codes[label])
+        for label, column in codes.items():
+            self.traces.learn(slots, label, column)
         rows = np.arange(len(batch)) if every else np.flatnonzero(is_span)
         repeated = np.zeros(len(batch), np.bool_)
         if len(rows):
@@ -122,7 +159,7 @@ class Ancestry:
         self._silent.restore(batch, keys, calls, repeated)
         repeated |= self._responses.repeated(batch, calls & ~repeated)
         repeated |= self._twins.repeated(batch, repeated)
-        return slots, repeated
+        return slots, repeated, codes
 
     def contribute(
         self,
@@ -201,6 +238,8 @@ class Ancestry:
     def _mark_texts(self, used: NDArray[np.bool_]) -> None:
         self.lineage.mark_texts(used)
         self.traces.mark_texts(used)
+        if self.marks is not None:
+            self.marks(used)
 
 
 def _filled(column: TextColumn, rows: NDArray[np.intp], texts: NDArray[np.object_]) -> TextColumn:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tocsin.alerts.event import AlertEvent
 from tocsin.alerts.state import AlertState
@@ -26,6 +27,7 @@ from tocsin.engine.judge import Judge, Occasion
 from tocsin.engine.leaf import Leaf
 from tocsin.engine.parking import Parking
 from tocsin.engine.plan import Plan, make_plan
+from tocsin.engine.spend import FOLLOWED, Spend
 from tocsin.engine.statistics import Counters, EngineStatistics, Usage
 from tocsin.engine.tracerules import TraceRules
 from tocsin.engine.values import GroupValue, values_of
@@ -57,8 +59,20 @@ class Engine:
     """Version of the state that `freeze` gives; `thaw` takes no other."""
 
     def __init__(
-        self, rules: Sequence[Rule], trace: TraceConfig | None = None, limits: LimitsConfig | None = None
+        self,
+        rules: Sequence[Rule],
+        trace: TraceConfig | None = None,
+        limits: LimitsConfig | None = None,
+        spend: Spend | None = None,
     ) -> None:
+        """Make an engine.
+
+        Args:
+            rules: to put in force.
+            trace: when a trace is complete.
+            limits: what memory follows.
+            spend: counts live spend, of this engine alone; None: it is not counted.
+        """
         self._limits = limits or LimitsConfig()
         settings = trace or TraceConfig()
         self._times = TraceTimes(*map(nanoseconds, (settings.grace, settings.idle, settings.max_age)))
@@ -67,7 +81,8 @@ class Engine:
         self._seen = SeenKeys(nanoseconds(self._limits.dedup_window))
         self._waiting = Waiting(self._limits.waiting)
         self._usage = Usage()
-        self._parking = Parking(self._waiting, self._usage, self._evaluate)
+        self.spend = spend
+        self._parking = Parking(self._waiting, self._bill, self._evaluate)
         self._judge = Judge(Ring(self._limits.evidence))
         self._max_skew = nanoseconds(self._limits.max_skew)
         self._time = 0
@@ -82,12 +97,27 @@ class Engine:
         """Told of the samples that a leaf over spans takes; for a backtest's charts."""
         self._make(())
 
-    def _make(self, inherited: tuple[str, ...]) -> None:
-        """Make what follows from the rules, and from the labels that former rules had inherited."""
+    def _make(self, inherited: tuple[str, ...], followed: tuple[str, ...] | None = None) -> None:
+        """Make what follows from the rules, and from the labels that former rules had inherited.
+
+        `followed` are labels that a state knows of traces; None: those that are to be.
+        """
         self._plan = self._plan_of(self._rules, Plan(inherited=inherited))
-        self._ancestry = Ancestry(self._plan.inherited, self._times, self._limits.traces, self._secret)
+        self._ancestry = Ancestry(
+            self._plan.inherited,
+            self._times,
+            self._limits.traces,
+            self._secret,
+            self._followed if followed is None else followed,
+        )
+        if self.spend is not None:
+            self.spend.follow(self._ancestry)
         self._trace_rules = TraceRules(self._judge, self._ancestry.traces)
         self._set_leaves()
+
+    @property
+    def _followed(self) -> tuple[str, ...]:
+        return () if self.spend is None else FOLLOWED
 
     def _plan_of(self, rules: Sequence[Rule], old: Plan) -> Plan:
         return make_plan(rules, self._limits.groups, self._limits.evidence, self._secret, old)
@@ -95,7 +125,7 @@ class Engine:
     def _set_leaves(self) -> None:
         needs = needs_of(self._rules)
         # What former rules inherited is followed on; requests may lack it by now.
-        self._labels = dict.fromkeys((*ALWAYS, *self._plan.inherited, *sorted(needs.labels)))
+        self._labels = dict.fromkeys((*ALWAYS, *self._ancestry.followed, *sorted(needs.labels)))
         self._numbers = dict.fromkeys(sorted(needs.numbers))
         self._span_leaves = self._plan.of_scope(Scope.SPAN)
         self._trace_rules.follow(self._plan.of_scope(Scope.TRACE))
@@ -172,6 +202,8 @@ class Engine:
                 begin = end
             else:
                 self._elapse(min(max(due or 0, self._time), int(batch.end[begin])))
+        if self.spend is not None:
+            self.spend.elapse(self._time)
         return self._taken()
 
     def advance(self, now: int) -> list[AlertEvent]:
@@ -179,6 +211,8 @@ class Engine:
         self._judge.wall = now
         if self._time:
             self._elapse(self._time + max(0, now - self._moved_at))
+            if self.spend is not None:
+                self.spend.elapse(self._time)
         self._moved_at = now
         return self._taken()
 
@@ -196,7 +230,7 @@ class Engine:
             self._counters.keep(watch)
         self._plan = self._plan_of(rules, old)
         self._rules = tuple(rules)
-        self._ancestry.extend(self._plan.inherited)
+        self._ancestry.extend(self._plan.inherited, self._followed)
         needs = needs_of(rules)
         self._waiting.widen(needs.labels, needs.numbers)
         self._set_leaves()
@@ -227,6 +261,7 @@ class Engine:
             "format": self.FORMAT,
             "rules": _names(self._rules),
             "inherited": list(self._plan.inherited),
+            "followed": list(self._ancestry.followed),
             "secret": int(self._secret.value),
             "time": self._time,
             "swept": self._swept,
@@ -244,6 +279,7 @@ class Engine:
             "waiting": self._waiting.freeze(),
             **self._ancestry.freeze(),
             **self._plan.freeze(),
+            **({} if self.spend is None else {"spend": self.spend.freeze()}),
         }
 
     def thaw(self, sections: Mapping[str, State], now: int) -> None:
@@ -271,7 +307,8 @@ class Engine:
     def _thaw(self, state: Section, own: Section) -> None:
         self._secret.keep(own.integer("secret", most=(1 << 64) - 1))
         inherited = own.texts("inherited")
-        self._make(tuple(inherited))
+        # A state from before live spend was counted, or without it, knows no labels but those that are inherited.
+        self._make(tuple(inherited), tuple(own.texts("followed") if "followed" in own.names() else inherited))
         if list(self._plan.inherited) != inherited:
             raise own.unfit("lacks labels that the rules inherit")
         self._usage.thaw(state.part("usage"))
@@ -287,6 +324,11 @@ class Engine:
         self._time, self._swept = own.integer("time"), own.integer("swept")
         self._expiries.thaw(state.part("expiries"), self._plan.leaves)
         self._expressions.thaw(state.part("expressions"))
+        if self.spend is not None:
+            if "spend" in state.names():
+                self.spend.thaw(state.part("spend"))
+            self._ancestry.extend(self._plan.inherited, self._followed)
+            self._set_leaves()
 
     def replay(
         self, wall: int, time: int, batch: SpanBatch | None = None, rules: Sequence[Rule] | None = None
@@ -345,7 +387,7 @@ class Engine:
         """Take in spans between which no due time lies."""
         before = self._judge.since
         times = np.maximum(batch.end, before)
-        slots, repeated = self._ancestry.add(batch, keys, times)
+        slots, repeated, codes = self._ancestry.add(batch, keys, times)
         counted = ~repeated & (batch.span_class != SpanClass.DUPLICATE)
         paid = (
             (batch.span_class == SpanClass.LLM)
@@ -353,7 +395,7 @@ class Engine:
             | (batch.span_class == SpanClass.USAGE)
         )
         billed = counted & paid
-        self._usage.add(batch, billed)
+        self._bill(batch, keys, billed, codes)
         if not self._trace_rules.followed:
             self._ancestry.contribute(batch, keys, slots, billed)
         batch, missing = self._ancestry.inherit(batch, keys, slots)
@@ -370,6 +412,18 @@ class Engine:
             self._judge.since = self._time
             for leaf in self._trace_rules.leaves:
                 self._expiries.note(leaf)
+
+    def _bill(
+        self,
+        batch: SpanBatch,
+        keys: Keys,
+        billed: NDArray[np.bool_],
+        codes: Mapping[str, NDArray[np.int32]] | None = None,
+    ) -> None:
+        """Count the rows of a batch that stand for paid calls; `codes` are of the ancestry's labels."""
+        self._usage.add(batch, billed)
+        if self.spend is not None:
+            self.spend.take(batch, billed, keys, self._ancestry.codes_of(batch) if codes is None else codes)
 
     def _evaluate(self, view: View) -> None:
         occasion = Occasion(view.batch, self._judge.ring)

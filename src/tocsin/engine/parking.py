@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from tocsin.engine.ancestry import Ancestry, Keys
 from tocsin.engine.leaf import Leaf
-from tocsin.engine.statistics import Usage
 from tocsin.engine.view import View
 from tocsin.engine.waiting import Parked, Waiting
 from tocsin.model.batch import SpanBatch, SpanClass
@@ -18,9 +17,14 @@ __all__ = ["Parking"]
 class Parking:
     """Decides which rows wait, and has them evaluated when they need not wait any more."""
 
-    def __init__(self, waiting: Waiting, usage: Usage, evaluate: Callable[[View], None]) -> None:
+    def __init__(
+        self,
+        waiting: Waiting,
+        bill: Callable[[SpanBatch, Keys, NDArray[np.bool_]], None],
+        evaluate: Callable[[View], None],
+    ) -> None:
         self.waiting = waiting
-        self._usage = usage
+        self._bill = bill
         self._evaluate = evaluate
         self._span_leaves: Sequence[Leaf] = ()
 
@@ -105,7 +109,7 @@ class Parking:
             if len(rows):
                 mine, keys, slots = batch.take(rows), parked.keys.part(rows), parked.slots[rows]
                 every = np.ones(len(rows), np.bool_)
-                self._usage.add(mine, every)
+                self._bill(mine, keys, every)
                 self._ancestry.traces.add_sums(slots, _usage_of(mine))
                 self._ancestry.lineage.mark_billed(keys.parent)
                 self._evaluate(View(mine, every, agents_only=True))

@@ -15,6 +15,7 @@ from typing import Final
 from tocsin.alerts.event import AlertEvent
 from tocsin.engine.config import LimitsConfig, TraceConfig
 from tocsin.engine.engine import Engine
+from tocsin.engine.spend import Spend
 from tocsin.errors import SnapshotError
 from tocsin.journal.log import Log, Snapshot
 from tocsin.journal.record import Record, RecordKind
@@ -81,7 +82,7 @@ async def recover(
     """
     begun = time.perf_counter()
     begins = await asyncio.to_thread(_from_snapshot, log, trace, limits, clock)
-    engine = Engine(rules, trace, limits) if begins is None else begins.engine
+    engine = Engine(rules, trace, limits, Spend()) if begins is None else begins.engine
     records = log.read(0 if begins is None else begins.position)
     replayed = 0
     while part := await asyncio.to_thread(lambda: list(islice(records, _RECORDS_AT_ONCE))):
@@ -111,7 +112,7 @@ def _from_snapshot(log: Log, trace: TraceConfig, limits: LimitsConfig, clock: Ca
         try:
             sections = dict(snapshot.read())
             self_alerts = sections.pop(SELF_SECTION, None)
-            engine = Engine(_rules_of(sections.pop(RULES_SECTION, None)), trace, limits)
+            engine = Engine(_rules_of(sections.pop(RULES_SECTION, None)), trace, limits, Spend())
             engine.thaw(sections, clock())
         except (SnapshotError, ValueError) as error:
             telemetry.snapshot_refused(position=snapshot.position, error=error)

@@ -14,7 +14,9 @@ from tocsin.api.events import events_router
 from tocsin.api.rules import rules_router
 from tocsin.api.ruleset import RunningRule
 from tocsin.api.series import Snapshot, series_router
+from tocsin.api.spend import spend_router
 from tocsin.api.state import state_router
+from tocsin.engine.spend import SpendReport
 from tocsin.errors import OverloadedError
 from tocsin.notify.egress import Network
 from tocsin.notify.message import MessageWriter, rfc3339
@@ -26,14 +28,15 @@ from tocsin.storage.firings import last_fired
 if TYPE_CHECKING:
     from tocsin.service.serve import Service
 
-__all__ = ["RunningRules", "routers_of"]
+__all__ = ["RunningRules", "Shown", "routers_of"]
 
 
 def routers_of(service: "Service") -> tuple[APIRouter, ...]:
     """Return the routes of rules, contact points, values and state; those that change files where it has files."""
-    shown = _Shown(service)
+    shown = Shown(service)
     routers = [
         series_router(shown.series),
+        spend_router(shown.spend),
         state_router(shown.figures),
         events_router(service.events),
     ]
@@ -81,7 +84,7 @@ class RunningRules:
             return {}
 
 
-class _Shown:
+class Shown:
     """A service's figures; asked on its event loop."""
 
     def __init__(self, service: "Service") -> None:
@@ -91,6 +94,12 @@ class _Shown:
         """Return what the engine holds now."""
         engine = self._service.engine
         return Snapshot(tuple(engine.values()), engine.time)
+
+    def spend(self, by: str, window_ns: int, *, order: str, offset: int, limit: int) -> SpendReport:
+        """See `SpendSource`."""
+        engine = self._service.engine
+        assert engine.spend is not None  # noqa: S101  # a service's engine counts it
+        return engine.spend.report(by, window_ns, engine.time, order=order, offset=offset, limit=limit)
 
     def figures(self) -> Mapping[str, Any]:
         """Return counts, lag and limits."""

@@ -24,6 +24,7 @@ from tocsin.api.server import serving_api
 from tocsin.api.silences import acknowledge_router, silences_router
 from tocsin.api.status import Status
 from tocsin.engine.engine import Engine
+from tocsin.engine.spend import FOLLOWED, Spend
 from tocsin.errors import ConfigError
 from tocsin.forward.forwarder import Forwarder
 from tocsin.guard.blocks import Blocks
@@ -99,7 +100,7 @@ class Service:
             version=__version__, decoder="native" if decode.NATIVE else "reference", degraded=self._degraded
         )
         self.prices = PriceBook(configuration.prices)
-        self.engine = Engine(loaded.rules, configuration.trace, configuration.limits)
+        self.engine = Engine(loaded.rules, configuration.trace, configuration.limits, Spend())
         self.database = Database(configuration.storage)
         self.blocks = Blocks(self.database, limit=configuration.guard.max_blocks)
         self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
@@ -418,7 +419,7 @@ def _note_recorded(loaded: Loaded) -> None:
 def stages_of(loaded: Loaded, prices: PriceBook) -> Stages:
     """Return the way from bytes to priced columns for these rules: only what they read or is recorded is decoded."""
     read = needs_of(loaded.rules)
-    needs = Needs(read.labels | prices.needs.labels, read.numbers | prices.needs.numbers)
+    needs = Needs(read.labels | prices.needs.labels | {*FOLLOWED}, read.numbers | prices.needs.numbers)
     # Without a journal nothing is recorded: then only what rules read is decoded.
     recording = loaded.configuration.history.recording() if loaded.configuration.journal.enabled else NOTHING
     normalizer = Normalizer(needs, loaded.configuration.attributes, recording)

@@ -139,6 +139,10 @@ class Traces:
         self._agenda.note(slots, int(times[-1]) if self._open > self.limit else int(times[0]) + self._soonest)
         return slots
 
+    def find(self, keys: NDArray[np.uint64]) -> Slots:
+        """Return [n] the slots of traces, -1 where one is not known."""
+        return self._index.find(keys)
+
     def _reserve(self, rows: int) -> None:
         if rows > self.capacity:
             while self.capacity < rows:
