@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import OverloadedError
-from tocsin.guard.block import Action, Block, BlockChange, Kept, Past
+from tocsin.guard.block import Action, Block, BlockChange, Kept, Past, Told
 from tocsin.guard.blocks import Blocks
 from tocsin.rules.rule import BlockAction, Severity
 
@@ -21,11 +21,16 @@ AT = 1_767_669_250 * SECOND
 class Store:
     """Keeps changes in memory, and gives back what a database would."""
 
+    shared = False
+
     def __init__(self) -> None:
         self.changes: dict[str, BlockChange] = {}
 
     def block_changed(self, change: BlockChange) -> None:
         self.changes.setdefault(change.id, change)
+
+    async def blocks_after(self, version: int) -> list[Told]:
+        return []
 
     async def kept_blocks(self) -> Kept:
         return self.kept()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.guard import BlockedError, Guard, guard_pb2
-from tocsin.guard.block import Block, BlockChange, Kept
+from tocsin.guard.block import Block, BlockChange, Kept, Told
 from tocsin.guard.blocks import Blocks
 from tocsin.guard.config import GuardConfig
 from tocsin.guard.feed import Feed
@@ -33,6 +33,11 @@ GUESS = "a guess"
 
 class Forgetful:
     """A store that keeps nothing."""
+
+    shared = False
+
+    async def blocks_after(self, version: int) -> list[Told]:
+        return []
 
     def block_changed(self, change: BlockChange) -> None: ...
 

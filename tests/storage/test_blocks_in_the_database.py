@@ -1,5 +1,7 @@
 """Blocks and their history in either database: exact keys, the same change twice, pages, and what is old."""
 
+from dataclasses import replace
+
 from tocsin.guard.block import Action, Block, BlockChange
 from tocsin.storage.blocks import block_history
 from tocsin.storage.config import StorageConfig
@@ -57,3 +59,33 @@ async def test_the_history_comes_in_pages_and_by_key_and_project_and_grows_old(p
         async with database.connection() as connection:
             assert await block_history(connection, limit=9) == [], "as old as the retention"
         assert len((await database.kept_blocks()).blocks) == 2, "what is blocked does not grow old with its history"
+
+
+async def test_an_end_of_a_block_takes_no_later_block_of_its_key_with_it(place: StorageConfig) -> None:
+    anew = change(2, "a")
+    anew = replace(anew, block=replace(anew.block, id="blk_anew", created=AT + 1))
+    async with Database(place) as database:
+        for one in (change(1, "a"), anew, change(3, "a", Action.EXPIRED)):
+            database.block_changed(one)
+            await database.settled()
+        assert [block.id for block in (await database.kept_blocks()).blocks] == ["blk_anew"]
+
+
+async def test_changes_are_read_in_the_order_of_their_commits_with_what_their_keys_are_now(
+    place: StorageConfig,
+) -> None:
+    async with Database(place) as database:
+        database.block_changed(change(1, "a"))
+        await database.settled()
+        before = (await database.kept_blocks()).version
+        for one in (change(2, "b"), change(3, "a", Action.UNBLOCKED), change(2, "b"), change(4, "c")):
+            database.block_changed(one)
+        await database.settled()
+        told = await database.blocks_after(before)
+        assert [(one.id, one.key, one.block is None) for one in told] == [
+            ("chg_2", ("conversation", "b"), False),
+            ("chg_3", ("conversation", "a"), True),
+            ("chg_4", ("conversation", "c"), False),
+        ]
+        assert [one.version for one in told] == sorted({one.version for one in told})
+        assert await database.blocks_after((await database.kept_blocks()).version) == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-__all__ = ["Action", "Block", "BlockChange", "BlockStore", "Kept", "Key", "Past", "change_id"]
+__all__ = ["Action", "Block", "BlockChange", "BlockStore", "Kept", "Key", "Past", "Told", "change_id"]
 
 Key: TypeAlias = tuple[str, str]
 """(label, value), like ("conversation", "conv-42")."""
@@ -83,6 +83,29 @@ class Kept:
     """The oldest first."""
     past: Sequence[Past]
     """The oldest first."""
+    version: int = 0
+    """Of the last change that they are right for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A change as the store has it, whoever made it."""
+
+    version: int
+    """Higher than that of each change before."""
+    id: str
+    action: Action
+    label: str
+    value: str
+    block_id: str
+    alert_id: str | None
+    block: Block | None
+    """Of its key, as the store has it now; None: the key is free."""
+
+    @property
+    def key(self) -> Key:
+        """Label and value; of a block that ended, as a database can hold them."""
+        return (self.label, self.value) if self.block is None else self.block.key
 
 
 class BlockStore(Protocol):
@@ -94,6 +117,19 @@ class BlockStore(Protocol):
 
     async def kept_blocks(self) -> Kept:
         """Return what is kept.
+
+        Raises:
+            OverloadedError: the store can't be used at present.
+        """
+        ...
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may change blocks too."""
+        ...
+
+    async def blocks_after(self, version: int) -> Sequence[Told]:
+        """Return the changes after a version, anybody's, in order; not always all of them at once.
 
         Raises:
             OverloadedError: the store can't be used at present.

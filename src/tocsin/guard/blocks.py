@@ -14,14 +14,15 @@ import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import OverloadedError
-from tocsin.guard.block import Action, Block, BlockChange, BlockStore, Kept, Key, change_id
+from tocsin.guard.block import Action, Block, BlockChange, BlockStore, Kept, Key, Told, change_id
 from tocsin.guard.feed import Feed
+from tocsin.guard.others import Others
 from tocsin.rules.rule import BlockAction
 from tocsin.telemetry import guard as telemetry
 
@@ -31,6 +32,8 @@ _PAST: Final = 200_000
 """Changes whose ids are known, so that they are not made again; the journal is replayed for far fewer."""
 _LOOK_SECONDS: Final = 0.25
 _RETRY_SECONDS: Final = 2.0
+SHARED_SECONDS: Final = 0.5
+"""How soon what another process did is known here."""
 
 
 class Blocks:
@@ -61,6 +64,9 @@ class Blocks:
         """(alert, label) of alerts whose block a person lifted: their reminders block no more."""
         self._early: dict[Key, str] = {}
         """What was blocked before what is kept could be read, by which change."""
+        self._others = Others()
+        self._version = 0
+        """Of the last change in the store that is known here."""
         self.loaded = False
         self.feed = Feed(history)
         """What watchers follow."""
@@ -155,6 +161,7 @@ class Blocks:
             present = self._blocks.get(block.key)
             if present is None or present.until < block.until:
                 self._set(block)
+        self._version = kept.version
         self.loaded = True
         telemetry.blocks_loaded(number=len(kept.blocks))
         self.expire()
@@ -164,11 +171,14 @@ class Blocks:
         """Load what is kept, then note ends while the block runs; a store that is down is asked again and again."""
         await self._try_to_load()
         async with asyncio.TaskGroup() as tasks:
-            upkeep = tasks.create_task(self._look_after(), name="blocks")
+            running = [tasks.create_task(self._look_after(), name="blocks")]
+            if self._store.shared:
+                running.append(tasks.create_task(self._listen(), name="blocks of others"))
             try:
                 yield self
             finally:
-                upkeep.cancel()
+                for task in running:
+                    task.cancel()
 
     async def _look_after(self) -> None:
         due = time.monotonic() + _RETRY_SECONDS
@@ -178,6 +188,29 @@ class Blocks:
             if not self.loaded and time.monotonic() >= due:
                 await self._try_to_load()
                 due = time.monotonic() + _RETRY_SECONDS
+
+    async def _listen(self) -> None:
+        while True:
+            await asyncio.sleep(SHARED_SECONDS)
+            # That the store can't be used, it says itself.
+            with suppress(OverloadedError):
+                await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Take what other processes did.
+
+        Raises:
+            OverloadedError: the store can't be used at present.
+        """
+        while self.loaded and (told := await self._store.blocks_after(self._version)):
+            self._version = told[-1].version
+            for change in told:
+                if change.alert_id is not None:
+                    self._remember(change.id)
+                    if change.action is Action.UNBLOCKED:
+                        self._lift(change.alert_id, change.label)
+            for change in self._others.settled(told):
+                self._adopt(change)
 
     async def _try_to_load(self) -> None:
         try:
@@ -223,7 +256,7 @@ class Blocks:
         action = Action.BLOCKED if present is None else Action.EXTENDED
         self._remember(change)
         self._set(block)
-        self._store.block_changed(
+        self._keep(
             BlockChange(
                 change,
                 action,
@@ -239,6 +272,20 @@ class Blocks:
         telemetry.blocked(action=action.value, label=block.label, by=asked.by, reason=asked.reason)
         return block
 
+    def _adopt(self, change: Told) -> None:
+        """Have a key as the store has it."""
+        key = self._keys.get(change.block_id, change.key) if change.block is None else change.block.key
+        present = self._blocks.get(key)
+        if change.block is not None and change.block.until > self._clock():
+            if present != change.block:
+                if present is not None:
+                    self._keys.pop(present.id, None)
+                self._set(change.block)
+                telemetry.told_by_others(action=change.action.value)
+        elif present is not None:
+            self._drop(present)
+            telemetry.told_by_others(action=change.action.value)
+
     def _set(self, block: Block) -> None:
         self._blocks[block.key] = block
         self._keys[block.id] = block.key
@@ -247,15 +294,24 @@ class Blocks:
         telemetry.keys_blocked(number=len(self._blocks))
 
     def _end(self, block: Block, action: Action, *, by: str, reason: str) -> None:
+        self._drop(block)
+        # Every process that shares the store notes an end that has passed: one line of the history is enough.
+        change = change_id(block.id, f"ended {block.until}") if action is Action.EXPIRED else _new_id("chg")
+        self._keep(
+            BlockChange(change, action, block, self._clock(), by, reason, block.project, block.rule, block.alert_id)
+        )
+        telemetry.block_ended(action=action.value, label=block.label, by=by)
+
+    def _drop(self, block: Block) -> None:
         del self._blocks[block.key]
         self._keys.pop(block.id, None)
         self.feed.put(block.key, None)
-        change = BlockChange(
-            _new_id("chg"), action, block, self._clock(), by, reason, block.project, block.rule, block.alert_id
-        )
-        self._store.block_changed(change)
         telemetry.keys_blocked(number=len(self._blocks))
-        telemetry.block_ended(action=action.value, label=block.label, by=by)
+
+    def _keep(self, change: BlockChange) -> None:
+        if self._store.shared:
+            self._others.made(change)
+        self._store.block_changed(change)
 
     def _lift(self, alert_id: str, label: str) -> None:
         self._lifted[alert_id, label] = None

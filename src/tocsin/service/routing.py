@@ -30,7 +30,7 @@ from tocsin.telemetry import routing as telemetry
 
 __all__ = ["Routing", "plan_of"]
 
-LOOK_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 1.0
 """How soon a silence of another process counts here."""
 LOAD_SECONDS: Final = 10.0
 

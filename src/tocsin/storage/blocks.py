@@ -5,18 +5,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Select, delete, select, tuple_
+from sqlalchemy import Select, delete, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tocsin.guard.block import Action, Block, BlockChange, Kept, Past
-from tocsin.storage.tables import BLOCK_CHANGES, BLOCKS, clean, label_digest
+from tocsin.guard.block import Action, Block, BlockChange, Kept, Past, Told
+from tocsin.storage.tables import BLOCK_CHANGES, BLOCKS, COUNTERS, clean, label_digest
 from tocsin.telemetry import storage as telemetry
 
-__all__ = ["BlockRows", "PastChange", "block_history", "kept_blocks"]
+__all__ = ["BlockRows", "PastChange", "block_history", "blocks_after", "kept_blocks"]
 
 _MOST_PAST: Final = 200_000
 _MOST_BLOCKS: Final = 10_000_000
+_AT_ONCE: Final = 2_000
+_COUNTER: Final = "blocks"
 _INSERT: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 Row = dict[str, Any]
 
@@ -45,6 +47,8 @@ class BlockRows:
 
     present: dict[str, Row | None] = field(default_factory=dict)
     """By key's digest: the block that it has at the end of the group, or None."""
+    ends: dict[str, int] = field(default_factory=dict)
+    """Of those that ended by themselves, when their blocks were made: another process may have made a new one since."""
     changes: list[Row] = field(default_factory=list)
 
     def add(self, change: BlockChange) -> None:
@@ -54,6 +58,9 @@ class BlockRows:
         ended = change.action in (Action.UNBLOCKED, Action.EXPIRED)
         # Taken out first, so that the order of rows is that of their last changes.
         self.present.pop(digest, None)
+        self.ends.pop(digest, None)
+        if change.action is Action.EXPIRED:
+            self.ends[digest] = block.created
         self.present[digest] = None if ended else {"digest": digest, "created": block.created, "document": _dump(block)}
         self.changes.append(
             {
@@ -78,28 +85,38 @@ class BlockRows:
         if not self.changes:
             return
         insert = _INSERT[connection.dialect.name]
+        await self._number(connection)
         await connection.execute(insert(BLOCK_CHANGES).on_conflict_do_nothing(), self.changes)
-        gone = sorted(digest for digest, row in self.present.items() if row is None)
+        gone = sorted(digest for digest, row in self.present.items() if row is None and digest not in self.ends)
         rows = [row for _, row in sorted(self.present.items()) if row is not None]
         if gone:
             await connection.execute(delete(BLOCKS).where(BLOCKS.c.digest.in_(gone)))
+        if self.ends:
+            ended = tuple_(BLOCKS.c.digest, BLOCKS.c.created).in_(sorted(self.ends.items()))
+            await connection.execute(delete(BLOCKS).where(ended))
         if rows:
             upsert = insert(BLOCKS)
             new = {"created": upsert.excluded.created, "document": upsert.excluded.document}
             await connection.execute(upsert.on_conflict_do_update(index_elements=[BLOCKS.c.digest], set_=new), rows)
 
+    async def _number(self, connection: AsyncConnection) -> None:
+        """Give the changes their versions; until this transaction ends nobody else gives any."""
+        counted = (
+            update(COUNTERS).where(COUNTERS.c.name == _COUNTER).values(number=COUNTERS.c.number + len(self.changes))
+        )
+        last = (await connection.execute(counted.returning(COUNTERS.c.number))).scalar_one()
+        for version, row in enumerate(self.changes, last - len(self.changes) + 1):
+            row["version"] = version
+
 
 async def kept_blocks(connection: AsyncConnection) -> Kept:
     """Return what is blocked and what must be known of the past; what can't be read is said and left out."""
+    # Before the blocks: what is changed in between is read once more later, and changes nothing then.
+    version = await _version(connection)
     rows = await connection.execute(
         select(BLOCKS.c.digest, BLOCKS.c.document).order_by(BLOCKS.c.created).limit(_MOST_BLOCKS)
     )
-    blocks = []
-    for row in rows:
-        try:
-            blocks.append(_load(row.document))
-        except (ValueError, TypeError, KeyError) as error:
-            telemetry.storage_document_unreadable(event_id=row.digest, reason=type(error).__name__)
+    blocks = [block for row in rows if (block := _read(row.digest, row.document)) is not None]
     columns = (BLOCK_CHANGES.c.id, BLOCK_CHANGES.c.action, BLOCK_CHANGES.c.label, BLOCK_CHANGES.c.alert_id)
     known = await connection.execute(
         select(*columns)
@@ -108,7 +125,43 @@ async def kept_blocks(connection: AsyncConnection) -> Kept:
         .limit(_MOST_PAST)
     )
     past = [Past(row.id, Action(row.action), row.label, row.alert_id) for row in known]
-    return Kept(blocks, past[::-1])
+    return Kept(blocks, past[::-1], version)
+
+
+async def blocks_after(connection: AsyncConnection, version: int) -> list[Told]:
+    """Return the changes after a version, in order, with what their keys' blocks are now; at most some thousand."""
+    if await _version(connection) <= version:  # nearly always, and one row
+        return []
+    changes = select(BLOCK_CHANGES, BLOCKS.c.document).outerjoin(BLOCKS, BLOCKS.c.digest == BLOCK_CHANGES.c.digest)
+    rows = await connection.execute(
+        changes.where(BLOCK_CHANGES.c.version > version).order_by(BLOCK_CHANGES.c.version).limit(_AT_ONCE)
+    )
+    return [
+        Told(
+            version=row.version,
+            id=row.id,
+            action=Action(row.action),
+            label=row.label,
+            value=row.value,
+            block_id=row.block_id,
+            alert_id=row.alert_id,
+            block=None if row.document is None else _read(row.digest, row.document),
+        )
+        for row in rows
+    ]
+
+
+async def _version(connection: AsyncConnection) -> int:
+    found = await connection.execute(select(COUNTERS.c.number).where(COUNTERS.c.name == _COUNTER))
+    return found.scalar_one()
+
+
+def _read(digest: str, document: bytes) -> Block | None:
+    try:
+        return _load(document)
+    except (ValueError, TypeError, KeyError) as error:
+        telemetry.storage_document_unreadable(event_id=digest, reason=type(error).__name__)
+        return None
 
 
 async def block_history(

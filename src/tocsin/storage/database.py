@@ -18,13 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import ConfigError, OverloadedError
-from tocsin.guard.block import BlockChange, Kept
+from tocsin.guard.block import BlockChange, Kept, Told
 from tocsin.model.settings import nanoseconds
 from tocsin.notify.history import AttemptRecord, Outcome
 from tocsin.notify.routing.decision import Decision
 from tocsin.notify.store import Follower, Unfinished
 from tocsin.storage import queries
-from tocsin.storage.blocks import kept_blocks
+from tocsin.storage.blocks import blocks_after, kept_blocks
 from tocsin.storage.changes import Accepted, Attempted, Change, Decided, Finished, Recorded, written
 from tocsin.storage.config import StorageConfig
 from tocsin.storage.engines import FILE, engine_of, is_corrupt, move_aside, prepare_directory, reason_of
@@ -157,6 +157,16 @@ class Database:
             if not self._begun:
                 raise OverloadedError("the database is not up to date yet", reason="storage", retry_after=5.0)
             return await kept_blocks(connection)
+
+    @property
+    def shared(self) -> bool:
+        """See `BlockStore.shared`: a file has one process."""
+        return not self._alone
+
+    async def blocks_after(self, version: int) -> Sequence[Told]:
+        """See `BlockStore.blocks_after`."""
+        async with self.connection() as connection:
+            return await blocks_after(connection, version)
 
     # What the outbox needs: `notify.store.Store`
 

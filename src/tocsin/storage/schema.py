@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 __all__ = ["HEAD", "NewerSchemaError", "migrate", "revision_of", "upgrade"]
 
-HEAD: Final = "0005"
+HEAD: Final = "0006"
 """The newest revision."""
 _LOCK: Final = 8_417_000_001
 """Any number, the same in all processes: two that start at once must not both make the tables."""

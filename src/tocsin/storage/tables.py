@@ -23,9 +23,11 @@ from sqlalchemy import (
 
 __all__ = [
     "ALERTS",
+    "ANSWERS",
     "ATTEMPTS",
     "BLOCKS",
     "BLOCK_CHANGES",
+    "COUNTERS",
     "DEAD",
     "DELIVERIES",
     "EVENTS",
@@ -174,10 +176,31 @@ BLOCK_CHANGES: Final = Table(
     Column("project", Text),
     Column("rule", Text),
     Column("alert_id", Text),
+    Column("version", BigInteger, nullable=False, server_default="0"),  # in the order of commits
     Index("block_changes_by_time", "at", "id"),
     Index("block_changes_by_key", "digest", "at"),
+    Index("block_changes_by_version", "version"),
 )
 """Every block and unblock, with who and why. Ids of what an alert did are functions of its event."""
+
+COUNTERS: Final = Table(
+    "counters",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+)
+"""`blocks`: the version of the latest change. Who counts on holds the row until the commit: they are in order."""
+
+ANSWERS: Final = Table(
+    "answers",
+    METADATA,
+    Column("place", Text, primary_key=True),  # digest of who asked, what for, and their key
+    Column("at", BigInteger, nullable=False),
+    Column("request", Text, nullable=False),  # digest of its body
+    Column("answer", LargeBinary),  # None while it is being made
+    Index("answers_by_time", "at"),
+)
+"""What was answered to requests that had a key, so that a repetition is not done again."""
 
 REPLICAS: Final = Table(
     "replicas",

@@ -15,6 +15,7 @@ __all__ = [
     "blocks_not_loaded",
     "checked",
     "keys_blocked",
+    "told_by_others",
     "watch_refused",
     "watchers_counted",
 ]
@@ -26,6 +27,12 @@ _checks = Counter(
     "tocsin_block_checks", "Questions whether something is blocked.", ["via", "outcome"], registry=REGISTRY
 )
 _watchers = Gauge("tocsin_guard_watchers", "Applications that follow what is blocked.", registry=REGISTRY)
+_from_others = Counter(
+    "tocsin_block_changes_of_others",
+    "Changes of blocks by other processes of the same database.",
+    ["action"],
+    registry=REGISTRY,
+)
 _turned_away = Counter("tocsin_guard_refused", "Refused calls of the Guard service.", ["reason"], registry=REGISTRY)
 
 
@@ -83,3 +90,8 @@ def blocks_loaded(*, number: int) -> None:
 def blocks_not_loaded(*, reason: str) -> None:
     """What was blocked before the start is not known yet."""
     log(logging.ERROR, "what was blocked before the start can't be read; it is tried again", reason=reason)
+
+
+def told_by_others(*, action: str) -> None:
+    """Another process that shares the database did something to a block."""
+    _from_others.labels(action).inc()
