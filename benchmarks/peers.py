@@ -162,10 +162,10 @@ def _postgres_directory() -> Path:
 
 def main() -> int:
     """Build what is missing and say what there is; return the exit code."""
-    from benchmarks import broker, browser  # here, for they build on this module
+    from benchmarks import broker, browser, deployment  # here, for they build on this module
 
     provided = [_provide_collector(), _provide_promql(), _provide_postgres()]
-    return max(*provided, browser.provide_chromium(), broker.provide_kafka())
+    return max(*provided, browser.provide_chromium(), broker.provide_kafka(), deployment.provide_deployment())
 
 
 def _provide_postgres() -> int:

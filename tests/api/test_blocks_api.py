@@ -185,3 +185,5 @@ async def test_a_proxys_headers_say_what_is_asked_for(tmp_path: Path) -> None:
         assert (await client.get(f"{ROUTE}/authorize", headers={"x-tenant-id": "other"})).status_code == 200
         twice = [("x-tenant-id", "other"), ("x-tenant-id", "acme")]
         assert (await client.get(f"{ROUTE}/authorize", headers=twice)).status_code == 403
+        joined = {"x-tenant-id": "other, acme"}  # as a proxy passes them on
+        assert (await client.get(f"{ROUTE}/authorize", headers=joined)).status_code == 403

@@ -18,11 +18,9 @@ from typing import Any
 
 import pytest
 from fastapi import HTTPException
-from ruamel.yaml import YAML
 from test_guard_service import serving
 
 from tocsin.guard import BlockedError, Guard
-from tocsin.guard.config import GuardConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "guard"
 
@@ -133,11 +131,3 @@ async def test_the_callback_of_langchain_raises_before_the_model_is_called(monke
         for start in (callback.on_chat_model_start, callback.on_llm_start):
             with pytest.raises(BlockedError):
                 start({}, [], run_id=None, metadata={"conversation": "conv-1"})
-
-
-def test_envoy_asks_the_route_and_passes_the_headers_that_are_read() -> None:
-    [asks, _] = YAML(typ="safe", pure=True).load((EXAMPLES / "envoy.yaml").read_text())["http_filters"]
-    service = asks["typed_config"]["http_service"]
-    assert service["path_prefix"] == "/api/v1/blocks/authorize"
-    passed = {one["exact"] for one in service["authorization_request"]["allowed_headers"]["patterns"]}
-    assert passed == set(GuardConfig().headers)

@@ -6,7 +6,7 @@ nothing by hand: it would stop applications of others.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Annotated, Any, Final
 
@@ -173,9 +173,17 @@ def _add_questions(router: APIRouter, blocks: Blocks, headers: Mapping[str, str]
                 return problem(403, f"more than one header {name}; send one")  # which of them counts, is a guess
             if values and values[0]:
                 labels[label] = _decoded(values[0])
-        block = blocks.check(labels)
+        block = next((found for each in _readings(labels) if (found := blocks.check(each)) is not None), None)
         telemetry.checked(via="proxy", blocked=block is not None)
         return JSONResponse(_answer(who, block), status_code=200 if block is None else 403)
+
+
+def _readings(labels: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """Yield the labels as they came, then what lies between commas: Envoy makes one header of two in that way."""
+    yield labels
+    for label, value in labels.items():
+        if "," in value:
+            yield from ({label: part} for part in {part.strip() for part in value.split(",")})
 
 
 def _add_history(router: APIRouter, database: Database) -> None:
