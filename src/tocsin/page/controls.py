@@ -37,6 +37,7 @@ _HINTS: Final[Mapping[str, str]] = {
     "to": "Several with commas.",
     "webhook_url": "Of a Slack app; or a bot token.",
 }
+_SHORT: Final = frozenset({"api", "ca", "html", "id", "sasl", "tls", "url"})
 
 
 class Kind(StrEnum):
@@ -78,7 +79,9 @@ class Control:
     @property
     def label(self) -> str:
         """For people."""
-        return self.name.rpartition(".")[2].replace("_", " ").capitalize()
+        words = self.name.rpartition(".")[2].split("_")
+        shown = " ".join(word.upper() if word in _SHORT else word for word in words)
+        return shown[:1].upper() + shown[1:]
 
 
 def controls_of(model: type[BaseModel], secrets: tuple[str, ...], fields: Fields, form: Form | None) -> list[Control]:
