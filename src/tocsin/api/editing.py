@@ -19,10 +19,17 @@ __all__ = [
     "UnwritableError",
     "Written",
     "WrittenItem",
+    "rule_key",
 ]
 
 Fields = Mapping[str, Any]
 """A rule or contact point in the YAML's own fields, references to the outside as they are written."""
+
+
+def rule_key(fields: Fields) -> tuple[str, str]:
+    """Return the project and name of a rule as it is written; one from a template may leave the name to that."""
+    lent = str(fields["template"]).replace("_", "-") if "template" in fields else ""
+    return str(fields.get("project", "default")), str(fields.get("name", lent))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from tocsin.alerts.state import AlertState
 from tocsin.api.changes import demanded
 from tocsin.api.checklist import checklist_of
-from tocsin.api.editing import Applied, Edits, FieldProblem, Fields, RejectedError, TakenError, WrittenItem
+from tocsin.api.editing import Applied, Edits, FieldProblem, Fields, RejectedError, TakenError, WrittenItem, rule_key
 from tocsin.rules.sql.config import SqlConfig
 from tocsin.security.roles import Principal
 
@@ -87,7 +87,7 @@ class RuleState:
 
 def key_of(item: WrittenItem) -> tuple[str, str]:
     """Return the project and name of a rule as it is written."""
-    return str(item.fields.get("project", "default")), str(item.fields.get("name", ""))
+    return rule_key(item.fields)
 
 
 class Ruleset:
@@ -174,7 +174,8 @@ class Ruleset:
         """
         _known(who, project)
         _same_key(fields, project, name)
-        whole = {"name": name, **({"project": project} if project != "default" else {}), **fields}
+        whole = {**({"project": project} if project != "default" else {}), **fields}
+        whole = whole if rule_key(whole) == (project, name) else {"name": name, **whole}
         return await self.edits.change_rule(project, name, demanded(if_match, lambda _: whole))
 
     async def patch(
@@ -200,7 +201,7 @@ class Ruleset:
 
 
 def _seen(who: Principal, fields: Fields) -> tuple[str, str]:
-    project, name = str(fields.get("project", "default")), str(fields.get("name", ""))
+    project, name = rule_key(fields)
     if not who.sees(project):
         raise HTTPException(403, f"this token is not for project {project[:80]!r}")
     return project, name

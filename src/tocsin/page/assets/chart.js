@@ -43,7 +43,7 @@
       const ranged = each.low && each.low.some((value, at) => value !== each.high[at]);
       series.push({ label: each.label, stroke, width: 1.75, spanGaps: true, points: { show: each.high.filter((v) => v !== null).length < 40, size: 5 }, value: (_, v) => amount(v, data.unit) });
       if (ranged) {
-        series.push({ label: each.label + " (lowest)", stroke, width: 0.75, dash: [2, 3], spanGaps: true, points: { show: false }, value: (_, v) => amount(v, data.unit) });
+        series.push({ label: each.label + " (lowest)", edge: true, stroke, width: 0.75, dash: [2, 3], spanGaps: true, points: { show: false }, value: (_, v) => amount(v, data.unit) });
         bands.push({ series: [series.length - 2, series.length - 1], fill: stroke.replace("rgb(", "rgba(").replace(")", ", 0.12)") });
       }
     });
@@ -53,7 +53,7 @@
       cursor: { drag: { x: true, y: false } },
       legend: { show: true, live: true },
       scales: {
-        x: { time: true },
+        x: { time: true, range: (_, low, high) => (high - low < 60 ? [high - 60, high] : [low, high]) },
         y: { range: (_, low, high) => {
           const all = limits.concat([low, high]).filter((value) => value !== null && isFinite(value));
           let bottom = Math.min(...all), top = Math.max(...all);
@@ -63,9 +63,30 @@
           return [bottom === 0 ? 0 : bottom - room, top + room];
         } },
       },
-      axes: [axis, { ...axis, size: 72, values: (_, ticks) => ticks.map((tick) => amount(tick, data.unit)) }],
-      hooks: { drawClear: [(plot) => shade(plot, data)], draw: [(plot) => thresholds(plot, data)] },
+      axes: [{ ...axis, values: moments }, { ...axis, size: 72, values: (_, ticks) => ticks.map((tick) => amount(tick, data.unit)) }],
+      hooks: { ready: [quiet], drawClear: [(plot) => shade(plot, data)], draw: [(plot) => thresholds(plot, data)] },
     };
+  }
+
+  // The lower edge of a band needs no line of its own in the legend.
+  function quiet(plot) {
+    const rows = plot.root.querySelectorAll(".u-legend .u-series");
+    plot.series.forEach((each, index) => { if (each.edge && rows[index]) rows[index].classList.add("unsaid"); });
+  }
+
+  // Hours as this browser writes them; the day where a new one begins.
+  function moments(_, ticks, __, ___, step) {
+    const day = { day: "numeric", month: "short" };
+    const time = { hour: "2-digit", minute: "2-digit", ...(step < 60 ? { second: "2-digit" } : {}) };
+    let before = null;
+    return ticks.map((tick) => {
+      const at = new Date(tick * 1000);
+      const date = at.toLocaleDateString(undefined, day);
+      const fresh = date !== before;
+      before = date;
+      const hours = at.toLocaleTimeString(undefined, time);
+      return step >= 86400 ? date : fresh ? hours + "\n" + date : hours;
+    });
   }
 
   // When it would have fired, behind the values.

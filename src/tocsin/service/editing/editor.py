@@ -21,6 +21,7 @@ from tocsin.api.editing import (
     UnwritableError,
     Written,
     WrittenItem,
+    rule_key,
 )
 from tocsin.errors import ConfigError
 from tocsin.rules.document import MAX_BYTES
@@ -82,7 +83,7 @@ class Editor:
 
     def written(self, fields: Fields, file: str | None = None) -> Written:
         """See `Edits.written`."""
-        key = str(fields.get("project", "default")), str(fields.get("name", ""))
+        key = rule_key(fields)
         with self._turn:
             old, path, before = _place_of(self._shelf(), key, file)
             new = self._spliced(old, path, _checked(fields, before))
@@ -137,7 +138,7 @@ class Editor:
         """
         with self._turn:
             shelf = self._shelf()
-            key = str(fields.get("project", "default")), str(fields.get("name", ""))
+            key = rule_key(fields)
             found = shelf.find_rule(key)
             file, path = shelf.main, ("rules", sum(1 for _ in shelf.main.rules()))
             if found is not None:

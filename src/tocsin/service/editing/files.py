@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tocsin.api.editing import FieldProblem, UnwritableError, WrittenItem
+from tocsin.api.editing import FieldProblem, UnwritableError, WrittenItem, rule_key
 from tocsin.rules.document import MAX_BYTES, Document, Node, parse
 from tocsin.rules.problems import KeyPath
 from tocsin.service.editing.layout import Piece, layout_of
@@ -163,10 +163,9 @@ def _places(node: Node, path: KeyPath) -> Iterator[tuple[tuple[int, int], KeyPat
 def _key_of(node: Node) -> RuleKey | None:
     if node.entries is None:
         return None
-    name, project = node.child("name"), node.child("project")
-    found = "default" if project is None else project.plain()
-    shown = None if name is None else name.plain()
-    return (str(found), str(shown)) if isinstance(shown, str | int | float) else None
+    said = {key: child.plain() for key in ("name", "project", "template") if (child := node.child(key)) is not None}
+    named = isinstance(said.get("name", said.get("template")), str | int | float)
+    return rule_key(said) if named else None
 
 
 def _fields(node: Node) -> dict[str, Any]:
