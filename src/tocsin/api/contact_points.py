@@ -76,10 +76,9 @@ Tests = Callable[[str], Awaitable["TestOutcome | None"]]
 """Sends a test notification to a contact point that is in force; None: there is none of that name."""
 
 
-def contact_points_router(edits: Edits, test: Tests) -> APIRouter:
-    """Return the routes of contact points, which `edits` changes and `test` tries."""
+def contact_points_router(edits: Edits, test: Tests, once: Idempotency) -> APIRouter:
+    """Return the routes of contact points, which `edits` changes, each change `once`, and `test` tries."""
     router = APIRouter(prefix="/api/v1/contact-points", tags=["contact points"])
-    once = Idempotency()
 
     @router.get("", summary="Contact points")
     async def list_points(_: Reader) -> JSONResponse:

@@ -43,10 +43,10 @@ RuleFields = Annotated[
 ]
 
 
-def rules_router(edits: Edits, running: Running) -> APIRouter:
-    """Return the routes of rules that `edits` changes and the service is `running`."""
+def rules_router(edits: Edits, running: Running, once: Idempotency) -> APIRouter:
+    """Return the routes of rules that `edits` changes, each change `once`, and the service is `running`."""
     router = APIRouter(prefix="/api/v1/rules", tags=["rules"])
-    resource = _Rules(edits, running)
+    resource = _Rules(edits, running, once)
     _reading(router, resource)
     _checking(router, resource)
     _changing(router, resource)
@@ -56,9 +56,9 @@ def rules_router(edits: Edits, running: Running) -> APIRouter:
 class _Rules(Ruleset):
     """What the routes share."""
 
-    def __init__(self, edits: Edits, running: Running) -> None:
+    def __init__(self, edits: Edits, running: Running, once: Idempotency) -> None:
         super().__init__(edits, running)
-        self.idempotency = Idempotency()
+        self.idempotency = once
 
     async def changed(self, change: Awaitable[Applied], *, status: int = 200) -> Response:
         """Return the answer to a change."""

@@ -44,8 +44,8 @@ def routers_of(service: "Service") -> tuple[APIRouter, ...]:
         running = RunningRules(service)
         routers += [
             backtests_router(service.editing, Backtests(service.editing.path)),
-            rules_router(service.editing, running),
-            contact_points_router(service.editing, shown.tested),
+            rules_router(service.editing, running, service.idempotency),
+            contact_points_router(service.editing, shown.tested, service.idempotency),
             arthur_router(service.editing, running, service.database),
             prela_router(service.editing, service.database),
             prometheus_router(service.editing, running, service.database),

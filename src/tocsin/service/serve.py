@@ -61,6 +61,7 @@ from tocsin.service.self_alerts.telling import tell
 from tocsin.service.self_alerts.watch import SelfWatch
 from tocsin.service.snapshots import Snapshots
 from tocsin.service.stages import Stages
+from tocsin.storage.answers import Answers
 from tocsin.storage.database import Database
 from tocsin.telemetry import history as history_telemetry
 from tocsin.telemetry import recovery as recovery_telemetry
@@ -102,6 +103,7 @@ class Service:
         self.prices = PriceBook(configuration.prices)
         self.engine = Engine(loaded.rules, configuration.trace, configuration.limits, Spend())
         self.database = Database(configuration.storage)
+        self.idempotency = Idempotency(Answers(self.database))
         self.blocks = Blocks(self.database, limit=configuration.guard.max_blocks)
         self.watch = SelfWatch(configuration.self_alerts, configuration.contact_points)
         self._observer = DeliveryTelemetry(self.watch, self._attempts_of)
@@ -145,7 +147,7 @@ class Service:
                 alerts_router(self.database),
                 dead_letters_router(self.database, self.outbox),
                 acknowledge_router(self.database, self.routing),
-                silences_router(self.database, self.routing, Idempotency().once),
+                silences_router(self.database, self.routing, self.idempotency.once),
                 blocks_router(self.blocks, self.database, configuration.guard.headers),
                 *routers_of(self),
                 *pages_of(self),
