@@ -34,15 +34,20 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def collector(exporter: dict[str, object], directory: Path) -> AsyncIterator[str]:
+async def collector(
+    exporter: dict[str, object], directory: Path, *, http_port: int | None = None
+) -> AsyncIterator[str]:
     """Run a collector that passes traces, logs and metrics on to `exporter`; yield its OTLP/gRPC address.
 
-    At the end it is asked to stop, which empties its queue.
+    At the end it is asked to stop, which empties its queue. With `http_port` it takes OTLP/HTTP there too.
     """
     endpoint = f"127.0.0.1:{free_port()}"
+    protocols = {"grpc": {"endpoint": endpoint}}
+    if http_port is not None:
+        protocols["http"] = {"endpoint": f"127.0.0.1:{http_port}"}
     everything = {"receivers": ["otlp"], "exporters": list(exporter)}
     config = {
-        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": endpoint}}}},
+        "receivers": {"otlp": {"protocols": protocols}},
         "exporters": exporter,
         "service": {
             "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},

@@ -166,13 +166,16 @@ def _marker(kind: str, identifier: str) -> str:
     return f"<!-- tocsin:{kind}={identifier} -->"
 
 
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~])")
+_MARKUP: Final = re.compile(r"([\\`*_\[\]<>#|~$&])")
+_FIRST: Final = re.compile(r"^(\d*)([-+=.)])")
+"""What makes a list or a heading of a line that begins with it."""
 
 
 def _escaped(text: str) -> str:
     """Return text that Markdown shows as it is, and that tells nobody and links to nothing of the repository's."""
+    shown = _FIRST.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", text.strip()))
     # A character of no width keeps @team from being told and #1 from being linked.
-    return _MARKUP.sub(r"\\\1", text).replace("@", "@\u200b").replace("\\#", "\\#\u200b")
+    return shown.replace("@", "@\u200b").replace("\\#", "\\#\u200b")
 
 
 def _linked(url: str) -> str:
