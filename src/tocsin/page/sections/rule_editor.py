@@ -167,6 +167,7 @@ class _Editor:
             files=await edits.files(),
             templates=sorted(self._sources.templates(), key=lambda one: one.name),
             words=_WORDS,
+            key=key_of(draft.item) if draft.item is not None else ("default", ""),
             tag=etag(draft.item) if draft.item is not None else "",
             has_history=self._sources.runs is not None and who.projects is None,
         )
