@@ -170,12 +170,15 @@ class Kafka:
 
         config = self._config
         secured = "SSL" if config.tls else "PLAINTEXT"
+        # One broker that hangs must leave the others time.
+        shares = 1 if len(config.brokers) == 1 else len(config.brokers) + 1
         self._producer = AIOKafkaProducer(
             bootstrap_servers=list(config.brokers),
             client_id="tocsin",
             acks="all",
             enable_idempotence=True,
-            request_timeout_ms=max(1, round(self._timeout * 1000)),
+            request_timeout_ms=max(1, round(self._timeout / shares * 1000)),
+            retry_backoff_ms=250,
             security_protocol=f"SASL_{secured}" if config.username is not None else secured,
             ssl_context=self._tls,
             sasl_mechanism=str(config.mechanism),

@@ -7,6 +7,7 @@ replaced by one that asks who wants it; for everybody else in the process it is 
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -120,6 +121,8 @@ class Way:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({clean(error.verify_message)}); see ca_file"
         advice = next((f"; {text}" for kind, text in _ADVICE.items() if isinstance(error, kind)), "")
+        if isinstance(error, TimeoutError | kafka.RequestTimedOutError):
+            return "a broker does not answer"
         text = str(error) or type(error).__name__
         if self._password:
             text = text.replace(self._password, "***")
@@ -151,6 +154,9 @@ async def _connection(host: str, port: int, **options: Any) -> AIOKafkaConnectio
 
 
 aiokafka.client.create_conn = _connection
+if logging.getLogger("aiokafka").level == logging.NOTSET:
+    # It says ten times a second that a broker is down; the outbox says so once an attempt.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def failure_of(error: BaseException, named: str, way: Way) -> DeliveryError | None:
