@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -23,9 +24,12 @@ class Delivery:
 
 
 class WebhookReceiver:
-    """Use as a context manager; `url` is where to send."""
+    """Use as a context manager; `url` is where to send.
 
-    def __init__(self) -> None:
+    Answers come `seconds` after a delivery was taken: a sender that is killed meanwhile can't know that it was.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
         self.deliveries: list[Delivery] = []
         self._changed = threading.Condition()
         receiver = self
@@ -37,8 +41,10 @@ class WebhookReceiver:
                 with receiver._changed:
                     receiver.deliveries.append(Delivery(time.monotonic(), headers, json.loads(data)))
                     receiver._changed.notify_all()
-                self.send_response(204)
-                self.end_headers()
+                time.sleep(seconds)
+                with suppress(OSError):  # the sender may be gone
+                    self.send_response(204)
+                    self.end_headers()
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
                 pass

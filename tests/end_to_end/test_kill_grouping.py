@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -28,7 +29,7 @@ routes:
   - matchers: [team=support]
     contact_points: [hook]
     group_by: [team]
-    group_interval: 250ms
+    group_interval: 50ms
 """
 ALERTS = 60
 KILLS = 3
@@ -71,13 +72,20 @@ def send(service: RunningService, requests: list[bytes], kill_after: float | Non
     return len(requests)
 
 
+@pytest.fixture
+def slow_receiver() -> Iterator[WebhookReceiver]:
+    """Takes a message, and says so later: a kill in between has it told again, with what waited meanwhile."""
+    with WebhookReceiver(0.15) as receiver:
+        yield receiver
+
+
 @pytest.mark.slow
-def test_each_alert_is_told_and_always_under_the_same_id(tmp_path: Path, webhooks: WebhookReceiver) -> None:
+def test_each_alert_is_told_and_always_under_the_same_id(tmp_path: Path, slow_receiver: WebhookReceiver) -> None:
     seed = time.time_ns() % 2**32
     print(f"seed {seed}")  # noqa: T201  # pytest shows it where the test fails
     random = Random(seed)
     requests = [conversation(random, number) for number in range(ALERTS)]
-    config = write_configuration(tmp_path / "c.yaml", RULES, webhook=webhooks.url, more=ROUTES)
+    config = write_configuration(tmp_path / "c.yaml", RULES, webhook=slow_receiver.url, more=ROUTES)
     begun = 0
     for _ in range(KILLS):
         with RunningService(config) as service:
@@ -87,13 +95,13 @@ def test_each_alert_is_told_and_always_under_the_same_id(tmp_path: Path, webhook
     with RunningService(config) as service:
         send(service, requests[max(0, begun - 2) :], None)
         deadline = time.monotonic() + 20
-        while len({name for one in list(webhooks.deliveries) for name in told_in(one)}) < ALERTS:
+        while len({name for one in list(slow_receiver.deliveries) for name in told_in(one)}) < ALERTS:
             assert time.monotonic() < deadline, "alerts are missing"
             time.sleep(0.05)
         assert service.stop() == 0
     events: dict[str, set[str]] = defaultdict(set)
     messages: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    for delivery in webhooks.deliveries:
+    for delivery in slow_receiver.deliveries:
         told = told_in(delivery)
         assert delivery.headers["webhook-id"] == delivery.body["id"]
         messages[delivery.body["id"]].add(tuple(sorted(told.values())))
@@ -102,7 +110,7 @@ def test_each_alert_is_told_and_always_under_the_same_id(tmp_path: Path, webhook
     assert events.keys() == {f"conv-{number}" for number in range(ALERTS)}, "nothing is lost, nothing is made up"
     assert {name: ids for name, ids in events.items() if len(ids) != 1} == {}, "one event, one id"
     assert {key: what for key, what in messages.items() if len(what) != 1} == {}, "an id stands for one message"
-    assert any(len(told_in(one)) > 1 for one in webhooks.deliveries), "some were gathered"
-    incidents = {one.body["incident"]["id"] for one in webhooks.deliveries}
+    assert any(len(told_in(one)) > 1 for one in slow_receiver.deliveries), "some were gathered"
+    incidents = {one.body["incident"]["id"] for one in slow_receiver.deliveries}
     assert len(incidents) == 1
-    assert webhooks.deliveries[-1].body["incident"]["firing"] == ALERTS
+    assert slow_receiver.deliveries[-1].body["incident"]["firing"] == ALERTS
