@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from benchmarks import report
+from benchmarks import guard, report
 from benchmarks.load import detection, durability, many_rules, memory, reload, start, steady, whole_path
 from benchmarks.outcome import Effort, NotRunError, Outcome
 
@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "whole-path": whole_path.run,
     "many-rules": many_rules.run,
     "detection": detection.run,
+    "kill-switch": guard.run,
     "memory": memory.run,
     "start": start.run,
     "steady": steady.run,
