@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
 from otlp_requests import Call, Exporter, Value, request_of
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 from running_service import RunningService
 
 from benchmarks import browser as chromium
@@ -27,6 +27,7 @@ PHONE: Final = (390, 844)
 DESK: Final = (1280, 860)
 _SECONDS: Final = 10
 _GRAVE: Final = frozenset({"serious", "critical"})
+expect.set_options(timeout=_SECONDS * 1000)
 Theme = Literal["light", "dark"]
 
 

@@ -174,7 +174,7 @@
   }
 
   let source = null;
-  let lost = false;
+  let lost = true;  // at first, too: something may have happened since the page was made
 
   function linkState(state, text) {
     for (const each of all("[data-link-state]")) {

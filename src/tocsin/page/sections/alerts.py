@@ -1,7 +1,9 @@
 """The alerts: what fires, what did, and of each one its evidence, who was told, and what to do about it."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Final
 
@@ -31,6 +33,7 @@ __all__ = ["AlertSources", "alerts_section"]
 _FIRING: Final = 200
 _PAGE: Final = 50
 _SHORT: Final = 256
+_WAIT_SECONDS: Final = 0.5
 _HELD: Final = {
     Reason.SILENCED: "silenced",
     Reason.MUTED: "muted at this time",
@@ -84,6 +87,7 @@ def alerts_section(pages: Pages, sources: AlertSources) -> Section:
         chosen = [_chosen(who, AlertState(each), severity, rule, group) for each in ("firing", "resolved")]
         firing: Sequence[AlertRow] = ()
         past: Sequence[AlertRow] = ()
+        await _caught_up(sources.database)
         async with sources.database.connection() as connection:
             if state != "resolved" and cursor is None:
                 firing = await alerts(connection, chosen[0], limit=_FIRING)
@@ -109,6 +113,7 @@ def alerts_section(pages: Pages, sources: AlertSources) -> Section:
     @router.get("/alerts/{alert_id}")
     async def one(request: Request, alert_id: str, who: Reader) -> Response:
         """One alert."""
+        await _caught_up(sources.database)
         async with sources.database.connection() as connection:
             found = await alert(connection, alert_id)
             if found is None or not who.sees(found.project):
@@ -161,6 +166,13 @@ def alerts_section(pages: Pages, sources: AlertSources) -> Section:
         return done(request, f"/alerts/{alert_id}", f"Blocked: {made.label} {made.value}.")
 
     return Section(router, Link("/alerts", "Alerts"))
+
+
+async def _caught_up(database: Database) -> None:
+    """Wait a moment for what is written behind: who is told of an alert and looks, is to find it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_WAIT_SECONDS):
+            await database.settled()
 
 
 def _chosen(who: Principal, state: AlertState, severity: str, rule: str, group: str) -> AlertFilter:

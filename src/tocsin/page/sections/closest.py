@@ -16,6 +16,8 @@ from tocsin.page.shell import Link, Pages, Section
 __all__ = ["closest_section"]
 
 _PAGE: Final = 50
+_LIVE: Final = 20_000
+"""Groups up to which the page follows by itself: more take the service a while to look through."""
 _NEAR: Final = 0.8
 """From this part of the limit on it is told apart."""
 
@@ -62,6 +64,7 @@ def closest_section(pages: Pages, snapshot: Callable[[], Snapshot]) -> Section:
             rules=sorted({value.rule.name for value in seen} | ({rule} if rule else set())),
             offset=offset,
             step=_PAGE,
+            live="alert tick" if len(taken.values) <= _LIVE else "",
         )
 
     return Section(router, Link("/closest", "Closest to firing"))
