@@ -197,6 +197,7 @@ class OtlpGrpc:
         target = f"ipv6:[{address}]:{self._port}" if ":" in address else f"ipv4:{address}:{self._port}"
         name = f"[{self._host}]" if ":" in self._host else self._host
         options: list[tuple[str, str | int]] = [
+            # The target is an address, so the name, which the certificate must have too, is said beside it.
             ("grpc.default_authority", f"{name}:{self._port}"),
             # Without it a channel that failed elsewhere in the process would not even try.
             ("grpc.use_local_subchannel_pool", 1),
@@ -206,8 +207,6 @@ class OtlpGrpc:
         if self._credentials is None:
             self._channel = aio.insecure_channel(target, options=options)
         else:
-            # The target is an address, so the name that the certificate must have is said beside it.
-            options.append(("grpc.ssl_target_name_override", self._host))
             self._channel = aio.secure_channel(target, self._credentials, options=options)
         self._address = address
         return self._channel
