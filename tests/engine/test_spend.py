@@ -33,7 +33,7 @@ def fed(engine: Engine, *requests: Sequence[Span]) -> Engine:
 
 def report(engine: Engine, by: str = "conversation", window_ns: int = HOUR, **more: int | str) -> SpendReport:
     assert engine.spend is not None
-    return engine.spend.report(by, window_ns, engine.time, **more)
+    return engine.spend.report(by, window_ns, engine.time, **more)  # type: ignore[arg-type]  # limit, offset, order
 
 
 def usd(engine: Engine, by: str = "conversation", window_ns: int = HOUR) -> dict[str, int]:
