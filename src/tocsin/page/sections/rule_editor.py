@@ -244,7 +244,7 @@ class _Editor:
         try:
             first = await anext(answers)
         except OverloadedError as error:
-            return _stream(_only(self._outcome(request, problems=[str(error)])))
+            return _stream(_only(self._outcome(request, refused=str(error))))
         return _stream(self._told(request, first, answers))
 
     async def _told(
@@ -255,17 +255,25 @@ class _Editor:
             while "progress" in answer:
                 yield orjson.dumps(answer) + b"\n"
                 answer = await anext(answers)
-            yield orjson.dumps(self._outcome(request, report=answer.get("report"), problems=_problems(answer))) + b"\n"
+            yield (
+                orjson.dumps(self._outcome(request, report=answer.get("report"), refused=answer.get("problem", "")))
+                + b"\n"
+            )
         finally:
             await answers.aclose()
 
     def _outcome(
-        self, request: Request, *, report: Mapping[str, Any] | None = None, problems: Sequence[str] = ()
+        self,
+        request: Request,
+        *,
+        report: Mapping[str, Any] | None = None,
+        refused: str = "",
+        problems: Sequence[str] = (),
     ) -> dict[str, str]:
         rule = report["rules"][0] if report and report["rules"] else None
         chart = None if rule is None else backtest_chart(rule)
         page = self._pages.render(
-            request, "rule_backtest.html", report=report, rule=rule, chart=chart, problems=list(problems)
+            request, "rule_backtest.html", report=report, rule=rule, chart=chart, refused=refused, problems=problems
         )
         return {"html": bytes(page.body).decode()}
 
@@ -306,10 +314,6 @@ def _draft_from(
     empty = dict.fromkeys(texts_of({}), "")
     texts = {**empty, "kind": Kind.MEASURE.value, **{name: form.raw(name) for name in form}}
     return _Draft(item, texts, form.all("notify"), problems, conflict, form["file"])
-
-
-def _problems(answer: Mapping[str, Any]) -> list[str]:
-    return [str(answer["problem"])] if "problem" in answer else []
 
 
 async def _only(outcome: Mapping[str, str]) -> AsyncIterator[bytes]:

@@ -186,7 +186,7 @@ def _nothing(source: Source, period: Period) -> str:
         return f"{what} that can be read; the first problem: {source.problems.told[0]}"
     if period.begin is None and period.end is None:
         return f"{what}; let the service record some, or name files with --input"
-    return f"{what} {period}; widen it with --from and --to"
+    return f"{what} {period}; choose a longer period (--from and --to)"
 
 
 def _unmatched(replays: Sequence[Replay], against: Version | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ __all__ = ["Value", "block_lines", "flow", "is_block", "scalar"]
 Value = object
 """Text, number, true, false, nothing, a list or a mapping with keys of text."""
 
-_PLAIN: Final = re.compile(r"[A-Za-z_$/.0-9][^\n\r\t#:,\[\]{}&*!|>'\"%@`\\]*")
+_PLAIN: Final = re.compile(r"[A-Za-z_$/.0-9][^\n\r\t#:,\[\]{}&*!|>'\"@`\\]*")
 _LONG: Final = 60
 _STEP: Final = 2
 
