@@ -148,6 +148,8 @@ def colour_of(event: AlertEvent) -> str:
 def test_the_message_has_colour_details_traces_and_buttons() -> None:
     event = alert_event(rule={"runbook_url": "https://runbooks.example/r"})
     payload = json.loads(json.dumps(payload_of(message_of(event), Attempt(AT))))
+    # What a telephone shows of it says each thing once.
+    assert payload["text"].startswith("[CRITICAL] runaway-conversation: conversation conv-42 spent ")
     attachment = payload["attachments"][0]
     assert attachment["color"] == "#b3001b"
     words = "\n".join(texts_in(payload))

@@ -7,7 +7,6 @@ from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.notify.contact import Answer, Attempt, ContactConfig
 from tocsin.notify.egress import Network
 from tocsin.notify.message import Message
-from tocsin.notify.sentence import subject_of
 from tocsin.rules.rule import Severity
 
 __all__ = ["ALERT_LOGGER", "Log", "LogConfig"]
@@ -40,7 +39,7 @@ class Log:
         logging.getLogger(ALERT_LOGGER).log(
             _level(event),
             "%s: %s%s",
-            _heading(message),
+            message.heading,
             message.summary,
             _trace(message),
             extra={
@@ -59,12 +58,6 @@ class Log:
 
     async def aclose(self) -> None:
         """Nothing is held."""
-
-
-def _heading(message: Message) -> str:
-    """Return the title, without the group where the summary begins with it."""
-    subject = subject_of(message.event)
-    return message.title.removesuffix(f": {subject}") if message.summary.startswith(subject) else message.title
 
 
 def _level(event: AlertEvent) -> int:

@@ -67,6 +67,12 @@ class Message:
     """JSON in place of the body, by the contact point's template."""
 
     @property
+    def heading(self) -> str:
+        """The title to write before the summary: without the group, where the summary begins with it."""
+        subject = sentence.subject_of(self.event)
+        return self.title.removesuffix(f": {subject}") if self.summary.startswith(subject) else self.title
+
+    @property
     def content(self) -> bytes:
         """The JSON that a receiver of bodies is sent."""
         return orjson.dumps(self.body) if self.document is None else self.document

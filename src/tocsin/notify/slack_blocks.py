@@ -32,8 +32,9 @@ def payload_of(message: Message, attempt: Attempt) -> dict[str, object]:
     """Return blocks, the fallback text, and an attachment in the severity's colour with the details."""
     details = _details(message, attempt)
     told = escaped(message.summary) if message.text is None else message.text
+    heading = escaped(message.heading if message.text is None else message.title)
     return {
-        "text": _cut_lines(f"{escaped(message.title)}: {told}", _TEXT),
+        "text": _cut_lines(f"{heading}: {told}", _TEXT),
         "blocks": [
             {
                 "type": "header",

@@ -1,4 +1,4 @@
-"""The schemas beside the tests."""
+"""The published schemas of what is sent, beside the tests of notifications."""
 
 import json
 from functools import cache
@@ -9,7 +9,7 @@ import jsonschema
 
 __all__ = ["check"]
 
-_DIRECTORY = Path(__file__).parent / "schemas"
+_DIRECTORY = Path(__file__).parent / "notify" / "schemas"
 
 
 def check(instance: Any, name: str) -> None:  # noqa: ANN401  # any JSON
