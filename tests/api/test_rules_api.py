@@ -282,3 +282,13 @@ def test_a_backtest_tells_how_far_it_is_and_what_it_found(scene: Scene) -> None:
     nothing = scene.ask("POST", "/rules/backtest", {"rule": rule, "to": "2001-01-01"}, accept="text/event-stream")
     assert [line for line in nothing.text.splitlines() if line.startswith("event:")][-1] == "event: problem"
     assert scene.ask("POST", "/rules/backtest", {"rule": rule}, who="bound").status_code == 403
+
+
+def test_a_rule_that_leaves_its_name_to_a_template_is_listed_and_changed(scene: Scene) -> None:
+    scene.json("POST", "/rules", {"template": "traffic_stopped", "notify": "hook"}, status=201)
+    assert scene.json("GET", "/rules/default/traffic-stopped")["status"] == "live"
+    scene.json("POST", "/rules/default/traffic-stopped/disable")
+    changed = scene.json("PUT", "/rules/default/traffic-stopped", {"template": "traffic_stopped", "enabled": False})
+    assert changed["rule"] == {"template": "traffic_stopped", "enabled": False}
+    assert changed["status"] == "disabled"
+    assert scene.config.read_text().endswith("  - template: traffic_stopped\n    enabled: false\n")
