@@ -20,7 +20,7 @@ from running_service import RunningService
 
 from benchmarks import browser as chromium
 
-__all__ = ["PHONE", "PageService", "Tab", "chromium_running", "tab"]
+__all__ = ["DESK", "PHONE", "PageService", "Tab", "Theme", "chromium_running", "tab"]
 
 PHONE: Final = (390, 844)
 """CSS pixels of a usual phone."""
@@ -143,14 +143,13 @@ class Tab:
             """() => {
                 const width = document.documentElement.clientWidth;
                 if (document.documentElement.scrollWidth <= width) return [];
-                const inside = (node) => node.closest('.scroll, table, pre') !== null;
                 return [...document.querySelectorAll('body *')]
-                    .filter((node) => node.getBoundingClientRect().right > width + 1 && !inside(node))
+                    .filter((node) => node.getBoundingClientRect().right > width + 1)
                     .map((node) => node.outerHTML.slice(0, 120));
             }"""
         )
         scrolls = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert scrolls <= 0, f"{scrolls} px too wide: {wide[:5]}"
+        assert scrolls <= 0, f"{self.page.url}: {scrolls} px too wide: {wide[:5]}"
 
     def check_silent(self) -> None:
         """Check that nothing went wrong.
