@@ -58,6 +58,44 @@ def test_the_receivers_answer_is_shown(tmp_path: Path, receiver: ThreadingHTTPSe
     assert "200 thank you" in output
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{{type: otlp, protocol: http, endpoint: 'http://127.0.0.1:{port}', allow_private: true}}",
+        "{{type: apprise, urls: 'json://127.0.0.1:{port}/hush', allow_private: true}}",
+    ],
+)
+def test_other_kinds_are_tried_alike(tmp_path: Path, receiver: ThreadingHTTPServer, written: str) -> None:
+    code, output = run(tmp_path, written.format(port=receiver.server_port))
+    assert "delivered in" in output
+    assert "hush" not in output
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "{{type: kafka, brokers: '127.0.0.1:{port}', topic: t, timeout: 1s, allow_private: true}}",
+            "Kafka topic t at",
+        ),
+        (
+            "{{type: ticket, system: github, repository: a/b, token: hush, api_url: 'http://127.0.0.1:{port}',"
+            " allow_private: true}}",
+            "127.0.0.1 answered 501",
+        ),
+    ],
+)
+def test_a_receiver_of_another_kind_is_said(
+    tmp_path: Path, receiver: ThreadingHTTPServer, written: str, said: str
+) -> None:
+    code, output = run(tmp_path, written.format(port=receiver.server_port))
+    assert "not delivered" in output
+    assert said in output
+    assert "hush" not in output
+    assert code == 1
+
+
 def test_a_refusal_is_shown_and_the_exit_code_says_so(tmp_path: Path, receiver: ThreadingHTTPServer) -> None:
     _Receiver.status = 403
     code, output = run(tmp_path, hook_at(receiver))
@@ -89,13 +127,6 @@ def test_a_certificate_file_that_is_missing_is_named(tmp_path: Path) -> None:
     code, output = run(tmp_path, "{type: webhook, url: 'https://hooks.test.example/', ca_file: /nowhere/ca.pem}")
     assert code == 1
     assert "/nowhere/ca.pem" in output
-
-
-@pytest.mark.parametrize("written", ["{type: kafka}"])
-def test_what_comes_later_is_said_to(tmp_path: Path, written: str) -> None:
-    code, output = run(tmp_path, written)
-    assert code == 1
-    assert "comes in a later version" in output
 
 
 def test_a_preview_sends_nothing_and_shows_every_state(tmp_path: Path) -> None:

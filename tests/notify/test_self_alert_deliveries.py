@@ -14,6 +14,7 @@ from published_schema import check
 from pydantic import TypeAdapter
 from scripted_contact import Scripted, ScriptedConfig
 from stepped_clock import SteppedClock, settled
+from tracker_servers import GitHubServer, JiraServer
 
 from tocsin import telemetry
 from tocsin.alerts.event import AlertEvent
@@ -94,12 +95,26 @@ async def sent(config: dict[str, Any], event: AlertEvent) -> None:
 
 async def test_every_kind_of_contact_point_takes_them_and_they_follow_the_published_schemas() -> None:
     one_each = {(event.rule.name, event.transition): event for event in EVENTS}.values()
-    async with FaultServer() as hook, FaultServer() as slack, FaultServer(default=Reply(202)) as pager:
+    ticket = {"type": "ticket", "token": "t0ken", "search_lag": "0s"}
+    async with (
+        FaultServer() as hook,
+        FaultServer() as slack,
+        FaultServer(default=Reply(202)) as pager,
+        FaultServer(default=Reply(body=b"")) as logs,
+        GitHubServer() as github,
+        JiraServer(cloud=False) as jira,
+    ):
         for event in one_each:
             await sent({"type": "webhook", "url": hook.url()}, event)
             await sent({"type": "slack", "webhook_url": slack.url()}, event)
             key = "R0123456789ABCDEF0123456789ABCDE"
             await sent({"type": "pagerduty", "routing_key": key, "url": pager.url()}, event)
+            await sent({"type": "otlp", "protocol": "http", "endpoint": logs.url("")}, event)
+            await sent({"system": "github", "repository": "acme/llm", "api_url": github.url(""), **ticket}, event)
+            await sent({"system": "jira-server", "project": "OPS", "api_url": jira.url(""), **ticket}, event)
+        assert github.problems == jira.problems == []
+        assert len(github.issues) == len(jira.issues) > 5
+        assert len(logs.received) == len(hook.received)
         for request in hook.received:
             check(request.json, "webhook-body-1")
             assert request.json["rule"]["project"] == "tocsin"

@@ -311,6 +311,10 @@ def test_each_state_has_a_preview_of_each_kind(state: str) -> None:
         {"type": "pagerduty", "routing_key": secret, "template": shared},
         {"type": "email", "host": "h.example", "from": "a@x.example", "to": "b@x.example", "template": shared},
         {"type": "alertmanager", "url": f"https://x.example/{secret}", "template": shared},
+        {"type": "otlp", "endpoint": "http://c.example:4317", "headers": {"x-key": secret}, "template": shared},
+        {"type": "kafka", "brokers": "k.example", "topic": "t", "template": {"body": '"{{ event }}"'}},
+        {"type": "ticket", "system": "github", "repository": "a/b", "token": secret, "template": shared},
+        {"type": "apprise", "urls": f"json://x.example/{secret}", "template": shared},
         {"type": "log", "template": shared},
     ):
         contact: ContactConfig = TypeAdapter(AnyContact).validate_python(kind)

@@ -36,9 +36,14 @@ contact_points:
   bot: {type: slack, bot_token: "${env:SLACK_BOT}", channel: "#alerts"}
   pager: {type: pagerduty, routing_key: "${env:PAGER}"}
   mail: {type: email, host: smtp.example, from: a@example.com, to: b@example.com, username: u, password: "${env:MAIL}"}
+  logs: {type: otlp, endpoint: "https://c.example", headers: {authorization: "Bearer ${env:OTLP}"}}
+  topic: {type: kafka, brokers: k.example, topic: t, tls: true, username: u, password: "${env:KAFKA}"}
+  issues: {type: ticket, system: github, repository: a/b, token: "${env:TICKET}"}
+  chat: {type: apprise, urls: ["json://x.example/${env:APPRISE}", "discord://${env:DISCORD}/x"]}
 rules: []
 """
 NAMES = ["GRPC", "API", "DATABASE", "FORWARD", "HOOK_PATH", "HOOK_HEADER", "SLACK_PATH", "SLACK_BOT", "PAGER", "MAIL"]
+NAMES += ["OTLP", "KAFKA", "TICKET", "APPRISE", "DISCORD"]
 MARKED = {name: f"marker{name.replace('_', '').lower()}0123456789" for name in NAMES}
 ENVIRON = MARKED | {
     "HASH": hashlib.sha256(b"marker-of-a-hash").hexdigest(),
@@ -103,7 +108,7 @@ def test_of_tokens_only_hashes_are_kept(configuration: Configuration) -> None:
         assert name not in kept
 
 
-SECRETIVE = re.compile(r"token$|secret|password|routing_key|headers$|webhook_url|^url$|^hash$")
+SECRETIVE = re.compile(r"token$|secret|password|routing_key|headers$|webhook_url|^urls?$|^hash$")
 PLAIN = {
     "PagerDutyConfig.url",  # the same for everybody
     "AttributesConfig.time_to_first_token",
@@ -147,7 +152,7 @@ def test_the_walk_sees_the_whole_tree() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_sounds_like_a_secret_is_of_a_secret_type(model: str, name: str, annotation: object) -> None:
-    found = set(kinds(annotation)) - {type(None)}
+    found = set(kinds(annotation)) - {type(None), Ellipsis}
     assert found & {SecretStr, TokenHash}, f"{model}.{name}"
     assert not found - {SecretStr, TokenHash, str} or found <= {SecretStr, TokenHash}
     assert str not in found or get_origin(annotation) is dict  # the names of headers
@@ -171,6 +176,11 @@ def test_what_sounds_like_a_secret_is_of_a_secret_type(model: str, name: str, an
         "contact_points: {x: {type: slack, webhook_url: 'slack/${env:SLACK_PATH}'}}",
         "contact_points: {x: {type: slack, bot_token: '${env:SLACK_BOT} x', channel: a}}",
         "contact_points: {x: {type: pagerduty, routing_key: '${env:PAGER}-'}}",
+        "contact_points: {x: {type: otlp, endpoint: 'https://h', headers: {x: \"${env:OTLP}\\n\"}}}",
+        "contact_points: {x: {type: kafka, brokers: k, topic: t, username: u, password: '${env:KAFKA}'}}",
+        "contact_points: {x: {type: ticket, system: github, repository: a/b, token: '${env:TICKET} x'}}",
+        "contact_points: {x: {type: apprise, urls: ['no address ${env:APPRISE}']}}",
+        "contact_points: {x: {type: apprise, urls: {a: '${env:APPRISE}'}}}",
         "contact_points: {x: {type: '${env:PAGER}'}}",
         "log: {level: '${env:MAIL}'}",
         "'${env:MAIL}': 1",

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
+import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from tocsin.errors import DeliveryError
@@ -86,6 +87,12 @@ class KafkaConfig(ContactConfig):
     username: str | None = Field(default=None, min_length=1)
     password: SecretStr | None = None
     template: BodyTemplate | None = None  # type: ignore[assignment]  # JSON has neither a title nor a text
+
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the record: its key and its value."""
+        value = orjson.dumps(orjson.loads(message.content), option=orjson.OPT_INDENT_2).decode()
+        return f"{message.event.alert_id}\n{value}"
 
     @model_validator(mode="after")
     def _fits(self) -> "KafkaConfig":

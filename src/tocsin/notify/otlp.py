@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
 import grpc
+import orjson
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from grpc import aio
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -22,7 +23,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpSender, retry_after_of
 from tocsin.notify.message import Message
 from tocsin.notify.otlp_answer import HTTP_RETRYABLE, may_succeed_later, retry_info_of, status_text_of
-from tocsin.notify.otlp_record import request_of
+from tocsin.notify.otlp_record import record_shown, request_of
 from tocsin.notify.webhook import checked_headers
 from tocsin.notify.wording import clean
 
@@ -87,6 +88,11 @@ class OtlpConfig(ContactConfig):
     """PEM: our certificate, for mutual TLS."""
     key_file: Path | None = None
     """PEM: its key."""
+
+    @classmethod
+    def shown(cls, message: Message) -> str:
+        """Return the record."""
+        return orjson.dumps(record_shown(message), option=orjson.OPT_INDENT_2).decode()
 
     @model_validator(mode="after")
     def _fits(self) -> "OtlpConfig":

@@ -20,7 +20,7 @@ from tocsin.notify.message import Message
 from tocsin.notify.wording import clean
 from tocsin.rules.rule import Condition, Severity
 
-__all__ = ["SCOPE", "request_of"]
+__all__ = ["SCOPE", "record_shown", "request_of"]
 
 SCOPE: Final = "tocsin.alerts"
 """The instrumentation scope of all records."""
@@ -53,6 +53,20 @@ def request_of(message: Message, attempt: Attempt, resource: Mapping[str, str]) 
     return request.SerializeToString()
 
 
+def record_shown(message: Message) -> dict[str, object]:
+    """Return what a record says, for a person to read."""
+    attempt = Attempt(message.event.detected_at)
+    return {
+        "event_name": f"tocsin.alert.{message.event.transition}",
+        "body": _text(message),
+        "attributes": _attributes(message, attempt),
+    }
+
+
+def _text(message: Message) -> str:
+    return f"{message.title}: {message.summary if message.text is None else message.text}"
+
+
 def _record(message: Message, attempt: Attempt) -> LogRecord:
     event = message.event
     # What is over asks for nobody's attention, however bad it was.
@@ -63,7 +77,7 @@ def _record(message: Message, attempt: Attempt) -> LogRecord:
         severity_number=SeverityNumber.SEVERITY_NUMBER_INFO if calm else _SEVERITIES[event.severity],
         severity_text=str(event.severity),
         event_name=f"tocsin.alert.{event.transition}",
-        body=AnyValue(string_value=f"{message.title}: {message.summary}"),
+        body=AnyValue(string_value=_text(message)),
         attributes=_pairs(_attributes(message, attempt).items()),
     )
     if event.evidence.traces:

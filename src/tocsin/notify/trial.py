@@ -1,5 +1,6 @@
 """A test notification, sent once to one contact point."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ async def send_test(name: str, contact: ContactConfig, network: Network, writer:
     """
     started = time.monotonic()
     try:
-        notifier = contact.build(network)
+        notifier = await asyncio.to_thread(contact.build, network)
     except ConfigError as error:
         return Outcome(delivered=False, text=str(error), seconds=time.monotonic() - started)
     try:
