@@ -53,7 +53,7 @@
       cursor: { drag: { x: true, y: false } },
       legend: { show: true, live: true },
       scales: {
-        x: { time: true, range: (_, low, high) => (high - low < 60 ? [high - 60, high] : [low, high]) },
+        x: { time: true },
         y: { range: (_, low, high) => {
           const all = limits.concat([low, high]).filter((value) => value !== null && isFinite(value));
           let bottom = Math.min(...all), top = Math.max(...all);
@@ -127,6 +127,11 @@
   }
 
   function columns(data) {
+    if (data.times.length === 1) {  // of one reading no axis can be made
+      const wider = (values) => [null, ...values];
+      const series = data.series.map((each) => ({ ...each, low: wider(each.low), high: wider(each.high) }));
+      return columns({ ...data, times: [data.times[0] - 60, data.times[0]], series });
+    }
     const found = [data.times];
     for (const each of data.series) {
       found.push(each.high);

@@ -111,7 +111,7 @@ def editor_router(pages: Pages, rules: Ruleset, sources: EditorSources) -> APIRo
         request: Request, who: Writer, template: _Short = "", like: _Short = "", project: _Short = ""
     ) -> Response:
         """An empty form, or one filled in with a template or like another rule."""
-        fields: dict[str, Any] = {"condition": "gt", "severity": "medium"}
+        fields: dict[str, Any] = {"condition": "gt"}
         if like:
             fields = {**(await rules.found(who, project or "default", like)).fields}
             fields["name"] = f"{like}-copy"
