@@ -31,7 +31,7 @@ async def serving(
     settings = ApiConfig.model_validate({"endpoint": "127.0.0.1:0", **config})
     async with Database(StorageConfig(directory=path)) as database:
         blocks = Blocks(database, limit=limit)
-        router = blocks_router(blocks, database, GuardConfig().headers)
+        router = blocks_router(blocks, database, GuardConfig())
         async with (
             blocks.running(),
             serving_api(settings, Status(version="1", decoder="native"), routers=[router]) as api,

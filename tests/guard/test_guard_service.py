@@ -12,11 +12,12 @@ from typing import Any
 import grpc
 import pytest
 from grpc import aio
+from guard_parts import Forgetful, Methods
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tocsin.guard import BlockedError, Guard, guard_pb2
-from tocsin.guard.block import Block, BlockChange, Kept, Told
+from tocsin.guard.block import Block
 from tocsin.guard.blocks import Blocks
 from tocsin.guard.config import GuardConfig
 from tocsin.guard.feed import Feed
@@ -29,30 +30,6 @@ ROOT = Path(__file__).parents[2]
 HOUR = 3_600_000_000_000
 ADMIN, INGEST, READ = (f"{role}-token-of-the-tests" for role in ("admin", "ingest", "read"))
 GUESS = "a guess"
-
-
-class Forgetful:
-    """A store that keeps nothing."""
-
-    shared = False
-
-    async def blocks_after(self, version: int) -> list[Told]:
-        return []
-
-    def block_changed(self, change: BlockChange) -> None: ...
-
-    async def kept_blocks(self) -> Kept:
-        return Kept((), ())
-
-    async def settled(self) -> None: ...
-
-
-class _Methods(grpc.GenericRpcHandler):
-    def __init__(self, service: GuardService) -> None:
-        self._service = service
-
-    def service(self, details: grpc.HandlerCallDetails) -> Any:  # noqa: ANN401  # as the stubs type it
-        return self._service.handlers.get(details.method)
 
 
 class Served:
@@ -97,7 +74,7 @@ async def serving(*tokens: TokenConfig, history: int = 4096, **config: object) -
     blocks = Blocks(Forgetful(), history=history)
     service = GuardService(blocks, GuardConfig.model_validate(config), Tokens(tokens))
     server = aio.server()
-    server.add_generic_rpc_handlers((_Methods(service),))
+    server.add_generic_rpc_handlers((Methods(service),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     try:

@@ -16,11 +16,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from tocsin.api.alerts import unavailable
 from tocsin.api.authorization import Reader, Writer, requires
+from tocsin.api.blocks_watch import add_watch
 from tocsin.api.paging import Cursor, Limit, cursor_of, nanoseconds_of, position_of
 from tocsin.api.problems import problem
 from tocsin.errors import OverloadedError
 from tocsin.guard.block import Block
 from tocsin.guard.blocks import Blocks
+from tocsin.guard.config import GuardConfig
 from tocsin.guard.service import seen_by
 from tocsin.model.settings import Duration, nanoseconds
 from tocsin.notify.message import rfc3339
@@ -82,10 +84,11 @@ class NewBlock(BaseModel):
         return until
 
 
-def blocks_router(blocks: Blocks, database: Database, headers: Mapping[str, str]) -> APIRouter:
-    """Return the routes of what is blocked; `headers` are `guard.headers`, in lower case."""
+def blocks_router(blocks: Blocks, database: Database, config: GuardConfig) -> APIRouter:
+    """Return the routes of what is blocked."""
     router = APIRouter(prefix="/api/v1/blocks", tags=["blocks"])
-    _add_questions(router, blocks, headers)
+    _add_questions(router, blocks, config.headers)
+    add_watch(router, blocks, config.max_watchers)
     _add_history(router, database)
 
     @router.get("", summary="What is blocked, the latest first")

@@ -43,7 +43,7 @@ MAX_TARGET: Final = 8 * 1024
 BODY_SECONDS: Final = 10.0
 _MOST_FIELDS: Final = 1_000
 """Of a form."""
-UNMETERED: Final = ("/api/v1/blocks/check", "/api/v1/blocks/authorize")
+UNMETERED: Final = ("/api/v1/blocks/check", "/api/v1/blocks/authorize", "/api/v1/blocks/watch")
 """Paths that are asked before every model call, so that how often says nothing; who fails to show a token is slowed
 down there too."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})

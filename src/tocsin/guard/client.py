@@ -13,11 +13,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Literal, Self
 
-import grpc
-
 from tocsin.guard.errors import BlockedError, GuardUnavailableError
 from tocsin.guard.watched import Watched
 from tocsin.guard.watching import Watching
+from tocsin.guard.ways import Tls, Ways
 
 __all__ = ["Guard"]
 
@@ -30,10 +29,11 @@ class Guard:
 
     def __init__(
         self,
-        endpoint: str = "127.0.0.1:4317",
+        endpoint: str | None = "127.0.0.1:4317",
         *,
+        http: str | None = None,
         token: str | None = None,
-        tls: bool | str | bytes | grpc.ChannelCredentials = False,
+        tls: Tls = False,
         fail: Literal["open", "closed"] = "open",
         max_stale: float = 10.0,
         connect_seconds: float = 2.0,
@@ -41,10 +41,13 @@ class Guard:
         """Make it; it connects when it is first used or entered.
 
         Args:
-            endpoint: HOST:PORT of Tocsin's OTLP/gRPC listener; `https://` before it stands for `tls=True`.
+            endpoint: HOST:PORT of Tocsin's OTLP/gRPC listener; `https://` before it stands for `tls=True`. None: `http`
+                alone.
+            http: URL of Tocsin's API, like `http://tocsin:8417`: asked while gRPC does not get through.
             token: of the API, with the role `read` or more and not bound to projects.
             tls: False: none. True: by the certificates that gRPC trusts. Text: the file of a CA. Bytes: that CA in PEM.
-                Credentials of gRPC: these, for certificates of the client's own.
+                Credentials of gRPC: these, for certificates of the client's own. An `https://` of `http` trusts the
+                same CA, else the system's.
             fail: what is answered of keys that are not known to be blocked while it is not known what is: "open" lets
                 them pass, "closed" refuses them. What is known to be blocked stays so until its end.
             max_stale: seconds without a sign of life of Tocsin's, after which nothing is known; it gives one every 2 s.
@@ -58,14 +61,7 @@ class Guard:
             raise ValueError(f"fail is {fail!r}; it is 'open' or 'closed'")
         if not max_stale > 0:
             raise ValueError(f"max_stale is {max_stale!r}; it is a number of seconds above 0")
-        scheme, mark, rest = endpoint.rstrip("/").partition("://")
-        if mark and scheme not in ("http", "https", "grpc", "grpcs"):
-            raise ValueError(f"{endpoint!r} is no endpoint; write HOST:PORT, like 127.0.0.1:4317")
-        if mark and scheme in ("https", "grpcs") and tls is False:
-            tls = True
-        self._endpoint = rest if mark else endpoint
-        self._credentials = _credentials(tls)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._ways = Ways.of(endpoint, http, tls, token)
         self._closed_means_no = fail == "closed"
         self._max_stale = max_stale
         self._connect_seconds = connect_seconds
@@ -113,6 +109,11 @@ class Guard:
     def problem(self) -> str | None:
         """Why it is not connected, in words; None while it is, and before the first attempt."""
         return None if self._watching is None else self._watching.problem
+
+    @property
+    def via(self) -> Literal["grpc", "http"] | None:
+        """How it was heard last what is blocked; None before that."""
+        return self._watched.via
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait until it is known what is blocked; return whether it is. None: `connect_seconds`."""
@@ -164,18 +165,5 @@ class Guard:
                 self._process, self._watching, self._watched = os.getpid(), None, Watched()
             if self._watching is None and not self._closed:
                 self._watched.begun = monotonic()
-                self._watching = Watching(self._endpoint, self._credentials, self._metadata, self._watched)
+                self._watching = Watching(self._ways, self._watched, self._max_stale)
                 self._watching.start()
-
-
-def _credentials(tls: bool | str | bytes | grpc.ChannelCredentials) -> grpc.ChannelCredentials | None:  # noqa: FBT001
-    if tls is False:
-        return None
-    if tls is True:
-        return grpc.ssl_channel_credentials()
-    if isinstance(tls, str):
-        with open(tls, "rb") as file:
-            tls = file.read()
-    if isinstance(tls, bytes):
-        return grpc.ssl_channel_credentials(root_certificates=tls)
-    return tls

@@ -5,15 +5,16 @@ it is too far behind. So one that does not read costs one stream and nothing els
 """
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Never
 
 import grpc
 
 from tocsin.guard import guard_pb2
-from tocsin.guard.block import Block, Key
+from tocsin.guard.block import Block
 from tocsin.guard.blocks import Blocks
 from tocsin.guard.config import GuardConfig
+from tocsin.guard.telling import Part, told_since
 from tocsin.security.roles import ANONYMOUS, Principal, Role
 from tocsin.security.tokens import Tokens, bearer_of
 from tocsin.telemetry import guard as telemetry
@@ -22,9 +23,6 @@ __all__ = ["NAME", "GuardService", "seen_by"]
 
 NAME: Final = "tocsin.v1.Guard"
 MOST_LABELS: Final = 32
-_PART: Final = 2_000
-"""Blocks in one message: some hundred kilobytes."""
-_PART_BYTES: Final = 1024 * 1024
 
 
 class GuardService:
@@ -104,48 +102,14 @@ class GuardService:
         due = 0.0
         while not self._draining:
             changes = feed.since(version)
-            if changes is None:
-                version = feed.version
-                for answer in self._everything(version):
-                    yield answer
-                due = time.monotonic() + self._heartbeat
-            elif changes or time.monotonic() >= due:
-                version = feed.version
-                for answer in self._parts(version, changes):
-                    yield answer
+            if changes is None or changes or time.monotonic() >= due:
+                parts = told_since(self._blocks, version)
+                version = parts[-1].version
+                for part in parts:
+                    yield _answer(part)
                 due = time.monotonic() + self._heartbeat
             if not self._draining:  # it may have begun while an answer was on its way
                 await feed.after(version, max(due - time.monotonic(), 0.0))
-
-    def _everything(self, version: int) -> Iterable[guard_pb2.WatchResponse]:
-        """Give a whole set. It is copied first: what changes between two parts comes as changes, after it."""
-        parts = self._parts(version, [(block.key, block) for block in list(self._blocks.latest_first())])
-        parts[0].reset = True
-        return parts
-
-    def _parts(self, version: int, changes: Iterable[tuple[Key, Block | None]]) -> list[guard_pb2.WatchResponse]:
-        """Return the state after some changes in messages of a bounded size, of which the last is complete."""
-        now = self._blocks.now
-
-        def begun() -> guard_pb2.WatchResponse:
-            return guard_pb2.WatchResponse(instance=self._blocks.feed.instance, version=version, now_unix_nano=now)
-
-        part = begun()
-        parts = [part]
-        size = number = 0
-        for (label, value), block in dict(changes).items():
-            if number >= _PART or size >= _PART_BYTES:
-                part = begun()
-                parts.append(part)
-                size = number = 0
-            if block is None:
-                part.removed.add(label=label, value=value)
-            else:
-                part.blocked.append(_message(block))
-            number += 1
-            size += len(label) + len(value) + (200 if block is None else 400 + len(block.reason))
-        part.complete = True
-        return parts
 
     async def _identified(self, context: Any) -> Principal:  # noqa: ANN401
         if self._draining:
@@ -177,6 +141,20 @@ async def _refuse(context: Any, code: grpc.StatusCode, text: str, reason: str) -
     telemetry.watch_refused(reason=reason)
     await context.abort(code, text)
     raise AssertionError("abort always raises")
+
+
+def _answer(part: Part) -> guard_pb2.WatchResponse:
+    answer = guard_pb2.WatchResponse(
+        instance=part.instance,
+        version=part.version,
+        now_unix_nano=part.now,
+        reset=part.reset,
+        complete=part.complete,
+        blocked=[_message(block) for block in part.blocked],
+    )
+    for label, value in part.removed:
+        answer.removed.add(label=_sendable(label), value=_sendable(value))
+    return answer
 
 
 def _message(block: Block) -> guard_pb2.Block:

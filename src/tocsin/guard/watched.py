@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Literal
 
 from tocsin.guard import guard_pb2
 
@@ -37,6 +38,8 @@ class Watched:
     def __init__(self) -> None:
         self.known = threading.Event()
         """Set once a whole set was taken."""
+        self.via: Literal["grpc", "http"] | None = None
+        """How the service was heard last."""
         self.begun = monotonic()
         """When its owner began to connect."""
         self._heard = float("-inf")
@@ -68,8 +71,8 @@ class Watched:
         """A stream begins: half a set of the one before is of no use."""
         self._coming = None
 
-    def take(self, answer: guard_pb2.WatchResponse) -> None:
-        """Take what the service told."""
+    def take(self, answer: guard_pb2.WatchResponse, via: Literal["grpc", "http"] = "grpc") -> None:
+        """Take what the service told, one way or the other."""
         if answer.reset:
             self._coming = {}
         target = self._blocks if self._coming is None else self._coming
@@ -82,6 +85,7 @@ class Watched:
                 self._blocks, self._coming = self._coming, None
             self._position = (answer.instance, answer.version)
             self._heard = monotonic()
+            self.via = via
             self.known.set()
 
 

@@ -66,7 +66,7 @@ from tocsin.storage.database import Database
 from tocsin.telemetry import history as history_telemetry
 from tocsin.telemetry import recovery as recovery_telemetry
 
-__all__ = ["Service", "serve"]
+__all__ = ["Service", "follow", "serve"]
 
 RECEIVER_DRAIN_SECONDS: Final = 5.0
 """For requests that are being answered when the service stops."""
@@ -148,7 +148,7 @@ class Service:
                 dead_letters_router(self.database, self.outbox),
                 acknowledge_router(self.database, self.routing),
                 silences_router(self.database, self.routing, self.idempotency.once),
-                blocks_router(self.blocks, self.database, configuration.guard.headers),
+                blocks_router(self.blocks, self.database, configuration.guard),
                 *routers_of(self),
                 *pages_of(self),
             )
@@ -382,7 +382,7 @@ async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float 
     stop = asyncio.Event()
     with _signals(stop, watcher):
         async with service.running() as status, asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(_watch(watcher, service), name="watcher")
+            watching = tasks.create_task(follow(watcher, service), name="watcher")
             seconds = time.perf_counter() - begun
             say(ready_line(status, seconds))
             telemetry.service_ready(
@@ -462,7 +462,8 @@ def _fixed_in_engine(old: Configuration, new: Configuration) -> list[str]:
     ]
 
 
-async def _watch(watcher: Watcher, service: Service) -> None:
+async def follow(watcher: Watcher, service: Service) -> None:
+    """Take over each edit of the files, until it is cancelled."""
     async for outcome in watcher.changes():
         try:
             await service.adopt(outcome)
