@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import resources
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Protocol
 
@@ -20,8 +21,8 @@ from tocsin.api.server import serving
 from tocsin.model.batch import NANO_USD
 from tocsin.pricing import PriceBook, Usage
 from tocsin.service.demo.story import DURATION_NS, RUNAWAY, Moment, moments, request_of
-from tocsin.service.loading import Loaded, load_text
-from tocsin.service.serve import Service
+from tocsin.service.files import Watcher
+from tocsin.service.serve import Service, follow
 
 __all__ = ["Conversation", "Ring", "Screen", "Stage", "play"]
 
@@ -110,8 +111,9 @@ async def play(screen: Screen, *, speed: float = 15.0) -> Stage:
 async def _play(stage: Stage, screen: Screen, directory: str) -> None:
     async with _webhook_receiver(lambda headers, body: _note_ring(stage, screen, headers, body)) as webhook:
         stage.webhook = f"http://{webhook}/oncall"
-        service = Service(_configuration(stage.webhook, directory))
-        async with service.running() as status:
+        files = _files(stage.webhook, Path(directory))
+        service = Service(files.load(), files=files)
+        async with service.running() as status, _followed(files, service):
             stage.addresses = status.receivers
             async with grpc.aio.insecure_channel(status.receivers["grpc"]) as channel:
                 export: Any = channel.unary_unary(_EXPORT)  # bytes to bytes
@@ -127,11 +129,21 @@ async def _play(stage: Stage, screen: Screen, directory: str) -> None:
             screen.end(stage)
 
 
-def _configuration(webhook: str, directory: str) -> Loaded:
-    text = resources.files(__package__).joinpath("demo.yaml").read_text()
-    return load_text(
-        text, file="demo.yaml", environ={"TOCSIN_DEMO_WEBHOOK": webhook, "TOCSIN_DEMO_DIRECTORY": directory}
-    )
+def _files(webhook: str, directory: Path) -> Watcher:
+    """Return the demo's configuration as a file, so that its rules can be looked at and changed on the page."""
+    path = directory / "demo.yaml"
+    path.write_text(resources.files(__package__).joinpath("demo.yaml").read_text())
+    return Watcher(path, environ={"TOCSIN_DEMO_WEBHOOK": webhook, "TOCSIN_DEMO_DIRECTORY": str(directory)})
+
+
+@asynccontextmanager
+async def _followed(files: Watcher, service: Service) -> AsyncIterator[None]:
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(follow(files, service), name="watcher")
+        try:
+            yield
+        finally:
+            following.cancel()
 
 
 async def _send(
