@@ -16,6 +16,7 @@ from otlp_requests import Value, request_of
 from tocsin import decode, telemetry
 from tocsin.decode import reference
 from tocsin.engine.engine import Engine
+from tocsin.engine.spend import FOLLOWED
 from tocsin.errors import ConfigError
 from tocsin.model.batch import Needs
 from tocsin.model.recorded import label_of, number_of
@@ -205,7 +206,8 @@ def test_nothing_more_is_decoded_where_there_is_no_journal() -> None:
     prices = PriceBook(loaded.configuration.prices)
     stages = stages_of(loaded, prices)
     assert isinstance(stages.normalizer, Normalizer)
-    assert stages.normalizer.projection == Normalizer(prices.needs).projection
+    needs = Needs(prices.needs.labels | {*FOLLOWED}, prices.needs.numbers)
+    assert stages.normalizer.projection == Normalizer(needs).projection
     assert not Normalizer(Needs()).projection.prefixes
 
 

@@ -177,19 +177,26 @@ class Spend:
 
     def _count(self, aside: "Sequence[_Aside]") -> None:
         """Count rows: in the totals, and under the labels that are known; those that lack some wait for them."""
-        times = _joined([each.column("end") for each in aside])
-        measures = tuple(map(_joined, zip(*(each.measures() for each in aside), strict=True)))
+        columns = {name: _joined([each.column(name) for each in aside]) for name in _READ}
+        times, measures = columns["end"], _measures(columns)
         self._windows.add(times, measures)
         self._add(times, measures, "model", _models(aside, self._ancestry.texts))
         missing = np.zeros(len(times), np.int64)
         for bit, label in enumerate(FOLLOWED):
             codes = _joined([each.of(each.codes[label]) for each in aside])
             missing[self._add(times, measures, label, codes)] |= 1 << bit
-        rows = missing.nonzero()[0]
+        rows = self._awaited(missing)
         if len(rows):
             traces, parents = (_joined([each.column(name) for each in aside]) for name in ("trace", "parent"))
-            columns = (times, *measures, traces, parents, missing)
-            self._resolve(dict(zip(_PENDING_COLUMNS, (column[rows] for column in columns), strict=True)))
+            whole = (times, *measures, traces, parents, missing)
+            self._resolve(dict(zip(_PENDING_COLUMNS, (column[rows] for column in whole), strict=True)))
+
+    def _awaited(self, missing: Column) -> NDArray[np.intp]:
+        """Return which rows are waited for, by the bits of the labels that they lack."""
+        heard = sum(1 << bit for bit, label in enumerate(FOLLOWED) if self._heard[label])
+        asked = (missing & heard).nonzero()[0]
+        unheard = ((missing & heard == 0) & (missing != 0)).nonzero()[0][-_PENDING_UNHEARD:]
+        return np.sort(np.concatenate([asked, unheard])) if len(unheard) else asked
 
     def _add(self, times: Column, measures: tuple[Column, ...], label: str, codes: Column) -> NDArray[np.intp]:
         """Count rows under a label; return which of them lack it."""
@@ -224,12 +231,8 @@ class Spend:
         self._wait(rows)
 
     def _wait(self, rows: dict[str, Column]) -> None:
-        heard = sum(1 << bit for bit, label in enumerate(FOLLOWED) if self._heard[label])
-        missing = rows["missing"]
-        asked = (missing & heard).nonzero()[0]
-        asked = asked[self._ancestry.is_open(rows["trace"][asked])]
-        unheard = ((missing & heard == 0) & (missing != 0)).nonzero()[0][-_PENDING_UNHEARD:]
-        kept = np.sort(np.concatenate([asked, unheard]))
+        kept = self._awaited(rows["missing"])
+        kept = kept[self._ancestry.is_open(rows["trace"][kept])]
         before = self._pending
         self._pending = {
             name: np.concatenate([before[name], column[kept]])[-_PENDING:] for name, column in rows.items()
@@ -290,13 +293,6 @@ class _Aside:
     def column(self, name: str) -> Column:
         return self.of(self._columns[name])
 
-    def measures(self) -> tuple[Column, ...]:
-        """Return the columns of `MEASURES`."""
-        classes, source = self.column("span_class"), self.column("cost_source")
-        calls = (classes == SpanClass.LLM) | (classes == SpanClass.EMBEDDINGS)
-        tokens = np.maximum(self.column("input_tokens"), 0) + np.maximum(self.column("output_tokens"), 0)
-        return self.column("cost_nano"), tokens, calls, calls & self.column("failed"), source == CostSource.UNPRICED
-
 
 _READ: Final = ("end", "span_class", "failed", "input_tokens", "output_tokens", "cost_nano", "cost_source")
 
@@ -309,6 +305,15 @@ def _ranked(standing: Standing, measure: int, most: int) -> NDArray[np.intp]:
         rows = np.argpartition(sums[measure], len(rows) - most)[-most:]
     columns = [column[rows] for column in (*sums[::-1], sums[measure])]
     return rows[np.lexsort(columns)[::-1]][:most]
+
+
+def _measures(columns: Mapping[str, Column]) -> tuple[Column, ...]:
+    """Return the columns of `MEASURES`."""
+    classes = columns["span_class"]
+    calls = (classes == SpanClass.LLM) | (classes == SpanClass.EMBEDDINGS)
+    tokens = np.maximum(columns["input_tokens"], 0) + np.maximum(columns["output_tokens"], 0)
+    unpriced = columns["cost_source"] == CostSource.UNPRICED
+    return columns["cost_nano"], tokens, calls, calls & columns["failed"], unpriced
 
 
 def _nothing_pending() -> dict[str, Column]:

@@ -9,9 +9,9 @@ from typing import Any, Final
 from tocsin.api.spend import By, Order, SpendWindow
 from tocsin.terminal.remote import RefusedError, Remote
 
-__all__ = ["Pace", "Reading", "View", "read"]
+__all__ = ["MOST_ALERTS", "Pace", "Reading", "View", "read"]
 
-_ALERTS: Final = 50
+MOST_ALERTS: Final = 50
 _SERIES: Final = 20
 _KEYS: Final = 100
 
@@ -93,7 +93,7 @@ def read(remote: Remote, view: View, pace: Pace) -> Reading:
     refused: dict[str, str] = {}
     asked = {"by": view.by, "window": view.window, "order": view.order, "offset": view.offset, "limit": _KEYS}
     spend = _part(remote, _Part.SPEND, asked, refused)
-    alerts = _part(remote, _Part.ALERTS, {"state": "firing", "limit": _ALERTS}, refused)
+    alerts = _part(remote, _Part.ALERTS, {"state": "firing", "limit": MOST_ALERTS}, refused)
     series = _part(remote, _Part.SERIES, {"limit": _SERIES}, refused)
     return Reading(
         view,

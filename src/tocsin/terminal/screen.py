@@ -7,7 +7,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tocsin.api.spend import By, Order
-from tocsin.terminal.reading import Reading
+from tocsin.terminal.reading import MOST_ALERTS, Reading
 from tocsin.terminal.wording import age, amount, count, group_text, printable, usd
 
 __all__ = ["NARROW", "picture", "rows_of_keys"]
@@ -97,7 +97,9 @@ def _sparkline(values: list[float]) -> str:
 
 
 def _alerts(reading: Reading, most: int, width: int) -> RenderableType:
-    head = _head(f"FIRING {len(reading.alerts)}" if reading.alerts else "NOTHING FIRES", len(reading.alerts), most)
+    more = " or more" if len(reading.alerts) >= MOST_ALERTS else ""
+    words = f"FIRING {len(reading.alerts)}{more}" if reading.alerts else "NOTHING FIRES"
+    head = _head(words, len(reading.alerts), most)
     if "alerts" in reading.refused:
         return Group(head, _refused(reading, "alerts"))
     table = _table(

@@ -70,6 +70,8 @@ class Texts:
     def numbers(self, label: str, column: TextColumn) -> NDArray[np.int32]:
         """Return [n] the number of each row's text of a label, 0 where there is none."""
         values, get = column.values, self._codes.get
+        if not values:
+            return np.zeros(len(column.code), np.int32)
         eager = not self._unused and len(values) <= len(column.code)
         return self._remembered.of(
             label,
