@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no types
@@ -77,8 +77,8 @@ class PageService:
     ) -> None:
         """Send model calls with so many input tokens each, which ended some seconds ago."""
         end = time.time_ns() - int(ago * 1e9)
-        common = {"model": model, "input_tokens": tokens, "failed": failed, "attributes": attributes or {}}
-        self.send_calls([Call.drawn(self._random, end=end, **common) for _ in range(number)])
+        more: dict[str, Any] = {"input_tokens": tokens, "failed": failed, "attributes": attributes or {}}
+        self.send_calls([Call.drawn(self._random, end=end, model=model, **more) for _ in range(number)])
 
     def send_calls(self, calls: list[Call], resource: Mapping[str, Value] | None = None) -> None:
         """Send these calls in one request."""

@@ -29,6 +29,15 @@ RULES = """
   condition: gt
   threshold: 5%
   min_samples: 20
+# An agent that asks itself.
+- name: too-many-calls
+  severity: high
+  metric: count
+  window: 5m
+  group_by: agent
+  condition: gt
+  threshold: 30 # a guess
+  notify: terminal
 """
 
 

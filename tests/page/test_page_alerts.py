@@ -126,6 +126,38 @@ def test_a_conversation_is_blocked_from_its_alert_and_let_through_again(service:
     expect(history.get_by_role("row").filter(has_text="it loops").first).to_be_visible()
 
 
+def test_from_the_first_sight_of_an_alert_to_the_end_of_its_rule(service: PageService, opened: Tab) -> None:
+    before = service.config.read_text()
+    page = opened.go("/alerts")
+    service.send(number=31, tokens=10, attributes=attributes_of("conv-6", agent="looper"))
+    found = page.get_by_role("row").filter(has_text="agent looper")
+    found.get_by_role("link", name="too-many-calls", exact=True).click()
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.get_by_text("acknowledged by anonymous")).to_be_visible()
+    page.get_by_role("link", name="Silence", exact=True).click()
+    page.get_by_role("button", name="Silence").click()
+    expect(page.get_by_role("row").filter(has_text="looper")).to_contain_text("active")
+    page.go_back()
+    page.go_back()
+    page.get_by_role("button", name="Block", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Block").click()
+    expect(page.get_by_text("Blocked: agent looper.")).to_be_visible()
+    page.get_by_role("link", name="Rule", exact=True).click()
+    page.get_by_role("button", name="Disable").click()
+    expect(page.get_by_role("button", name="Enable")).to_be_visible()
+    assert "enabled: false" in service.config.read_text()
+    opened.go("/alerts?state=resolved&rule=too-many-calls")
+    expect(page.get_by_role("region", name="Resolved").get_by_role("row").filter(has_text="looper")).to_be_visible()
+    opened.go("/rules/default/too-many-calls")
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Yes").click()
+    expect(page.get_by_role("heading", name="Rules", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="too-many-calls")).to_have_count(0)
+    kept = before.partition("  # An agent that asks itself.")[0]
+    assert service.config.read_text().startswith(kept)
+    assert "too-many-calls" not in service.config.read_text()
+
+
 def is_blocked(service: PageService, conversation: str) -> bool:
     answer = json.loads(service.service.get(f"/api/v1/blocks/check?conversation={conversation}"))
     return bool(answer["blocked"])

@@ -83,17 +83,6 @@ def tab_to(page: Page, wanted: Locator) -> None:
     raise AssertionError(f"{wanted} can't be reached")
 
 
-def test_the_theme_is_the_systems_until_one_is_chosen(browser: Browser, service: PageService) -> None:
-    with tab(browser, service.url, theme="dark") as opened:
-        page = opened.go("/alerts")
-        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        page.get_by_label("Theme").select_option("light")
-        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert light != dark
-        page.reload()
-        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == light
-
-
 def test_a_page_on_a_phone_has_its_menu_behind_a_button(browser: Browser, service: PageService) -> None:
     with tab(browser, service.url, size=PHONE) as opened:
         page = opened.go("/alerts")

@@ -125,6 +125,8 @@
   let last = 0;
 
   function refresh() {
+    // What is being changed may be gone when that is answered, and the answer may lead elsewhere.
+    if (find("form.htmx-request")) { pending = setTimeout(refresh, PAUSE_MS); return; }
     pending = null;
     last = Date.now();
     const kinds = Array.from(waiting);
@@ -144,12 +146,12 @@
 
   if (window.Idiomorph) {
     // What the reader opened stays open; what scripts drew stays drawn; what is being typed stays typed.
-    Idiomorph.defaults.ignoreActiveValue = true;
     Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
       !(name === "open" && /^(DETAILS|DIALOG)$/.test(node.tagName));
     Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) => {
       if (old.nodeType !== 1) return true;
       if (old.hasAttribute("data-keep")) return false;
+      if (old === document.activeElement && /^(INPUT|TEXTAREA|SELECT)$/.test(old.tagName)) return false;
       if (!old.hasAttribute("data-chart") || !fresh.hasAttribute("data-chart")) return true;
       old.setAttribute("data-chart", fresh.getAttribute("data-chart"));
       old.setAttribute("aria-label", fresh.getAttribute("aria-label"));
