@@ -132,6 +132,17 @@ class Ruleset:
         live, problems, fired = self.running.rules(), self.running.problems(), await self.running.last_fired()
         return [_state(item, live.get(key_of(item)), problems, fired.get(key_of(item))) for item in items]
 
+    def demand(self, who: Principal, fields: Fields) -> tuple[str, str]:
+        """Return the project and name of a rule that somebody means to write.
+
+        Raises:
+            HTTPException: its project is not theirs.
+        """
+        project, name = rule_key(fields)
+        if not who.sees(project):
+            raise HTTPException(403, f"this token is not for project {project[:80]!r}")
+        return project, name
+
     async def checklist(self, who: Principal, fields: Fields) -> list[dict[str, Any]]:
         """Return the checklist of a rule that is not saved yet, a line for each thing that it needs.
 
@@ -139,7 +150,7 @@ class Ruleset:
             HTTPException: its project is not theirs.
             TocsinError: the files can't be read.
         """
-        _seen(who, fields)
+        self.demand(who, fields)
         problems: Sequence[FieldProblem]
         try:
             problems = await self.edits.check_rule(fields)
@@ -154,7 +165,7 @@ class Ruleset:
             HTTPException: its project is not theirs.
             TocsinError: see `Edits.change_rule`; or there is one of its name.
         """
-        project, name = _seen(who, fields)
+        project, name = self.demand(who, fields)
 
         def decide(before: WrittenItem | None) -> Fields:
             if before is not None:
@@ -198,13 +209,6 @@ class Ruleset:
         """Have a rule evaluated, or not; see `replace`."""
         _known(who, project)
         return await self.edits.change_rule(project, name, demanded(if_match, lambda old: _on(old, on=on)))
-
-
-def _seen(who: Principal, fields: Fields) -> tuple[str, str]:
-    project, name = rule_key(fields)
-    if not who.sees(project):
-        raise HTTPException(403, f"this token is not for project {project[:80]!r}")
-    return project, name
 
 
 def _known(who: Principal, project: str) -> None:

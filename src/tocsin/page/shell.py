@@ -116,7 +116,7 @@ class Pages:
             may_write=who is not None and who.may(Role.WRITE),
             may_admin=who is not None and who.may(Role.ADMIN) and who.projects is None,
             proof=session.proof if session is not None else "",
-            here=request.scope.get("path", "/") + (f"?{request.url.query}" if request.url.query else ""),
+            here=_address(request),
             **more,
         )
         return HTMLResponse(text, status, headers={**_HEADERS, **(headers or {})})
@@ -129,6 +129,12 @@ class Pages:
             return answer
         title = _TITLES.get(status, "That did not work")
         return self.render(request, "error.html", status=status, title=title, detail=detail)
+
+
+def _address(request: Request) -> str:
+    """Return path and query as they were sent: what is quoted in a path stays so."""
+    path, query = (request.scope[key].decode("latin-1") for key in ("raw_path", "query_string"))
+    return f"{path}?{query}" if query else path
 
 
 def is_fragment(request: Request) -> bool:

@@ -25,7 +25,6 @@ from tocsin.page.sections.spend import spend_section
 from tocsin.page.sections.unpriced import unpriced_section
 from tocsin.page.shell import Pages, Section
 from tocsin.rules.templates import built_in
-from tocsin.service.backtesting import Backtests
 from tocsin.service.resources import RunningRules, Shown
 
 if TYPE_CHECKING:
@@ -98,6 +97,6 @@ def _changing(pages: Pages, service: "Service") -> list[Section]:
         Ruleset(editing, RunningRules(service)),
         Recent(shown.series),
         shown.tested,
-        EditorSources(Backtests(editing.path) if recorded else None, templates),
+        EditorSources(service.backtests if recorded else None, templates),
     )
     return [rules_section(pages, sources), contact_points_section(pages, editing, shown.tested)]

@@ -22,7 +22,6 @@ from tocsin.notify.egress import Network
 from tocsin.notify.message import MessageWriter, rfc3339
 from tocsin.notify.trial import Outcome, send_test
 from tocsin.rules.sql.config import SqlConfig
-from tocsin.service.backtesting import Backtests
 from tocsin.storage.firings import last_fired
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ def routers_of(service: "Service") -> tuple[APIRouter, ...]:
         state_router(shown.figures),
         events_router(service.events),
     ]
-    if service.editing is not None:
+    if service.editing is not None and service.backtests is not None:
         running = RunningRules(service)
         routers += [
-            backtests_router(service.editing, Backtests(service.editing.path)),
+            backtests_router(service.editing, service.backtests),
             rules_router(service.editing, running, service.idempotency),
             contact_points_router(service.editing, shown.tested, service.idempotency),
             arthur_router(service.editing, running, service.database),

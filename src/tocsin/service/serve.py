@@ -45,6 +45,7 @@ from tocsin.rules.needs import needs_of
 from tocsin.security.process import allow_many_connections, keep_memory_private
 from tocsin.semconv.normalizer import Normalizer
 from tocsin.semconv.recording import NOTHING
+from tocsin.service.backtesting import Backtests
 from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.editing.adopting import Editing
 from tocsin.service.files import Watcher
@@ -118,6 +119,7 @@ class Service:
         self.budget = ByteBudget(configuration.limits.in_flight_bytes, check=lambda: self.pipeline.admit(0))
         self._also = also
         self.editing = None if files is None else Editing(files)
+        self.backtests = None if files is None else Backtests(files.path)
         self.events = Events()
         self._forwarder = _forwarder_of(configuration)
         self._log: SqliteLog | None = None

@@ -194,6 +194,7 @@ class _Editor:
         item = await self._item(who, form)
         before = {} if item is None else item.fields
         fields = fields_of(form, before)
+        self._rules.demand(who, fields)
         if item is None and form["tag"] and not form["again"]:
             return await self._conflict(request, who, form, None, fields)
         try:

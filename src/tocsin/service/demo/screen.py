@@ -201,7 +201,10 @@ _NEXT: Final = (
 
 def _where(stage: Stage) -> list[str]:
     listening = ", ".join(f"{name} {address}" for name, address in stage.addresses.items())
-    return [f"the real service listens on {listening}; its webhook goes to {stage.webhook}"]
+    return [
+        f"the real service listens on {listening}; its webhook goes to {stage.webhook}",
+        f"its page, while the story lasts: http://{stage.addresses['api']}/",
+    ]
 
 
 def _body(ring: Ring) -> str:
