@@ -22,6 +22,7 @@ DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
 DOCKERFILES = [DEPLOY / "Dockerfile", ROOT / "examples" / "app" / "Dockerfile"]
+HOOK = "https://hooks.slack.com/services/T0/B0/x"
 MEBIBYTE = 1024 * 1024
 EXISTING = """
 receivers: {otlp: {protocols: {grpc: {endpoint: 127.0.0.1:14317}}}}
@@ -45,7 +46,7 @@ def loaded(manifest: Path) -> Loaded:
     """Return the configuration of a manifest's ConfigMap, loaded with the secrets that its container is given."""
     text = of_kind(manifest, "ConfigMap")["data"]["config.yaml"]
     given = {
-        name: "https://hooks.slack.com/services/T0/B0/x" if name.startswith("SLACK") else f"{name}-of-sixteen-letters"
+        name: HOOK if name.startswith("SLACK") else f"{name}-of-sixteen-letters"
         for name in re.findall(r"\$\{env:(\w+)", text)
     }
     assert {each["name"] for each in container(manifest)["env"]} == set(given)
@@ -111,6 +112,26 @@ def test_the_gateway_is_closed_to_whom_its_policy_does_not_name() -> None:
     assert configuration.api.tokens
     assert configuration.receivers.otlp.grpc is not None
     assert configuration.receivers.otlp.grpc.auth is not None
+
+
+def test_rules_that_are_added_to_the_gateway_have_a_file_on_its_disk_to_go_to(tmp_path: Path) -> None:
+    manifest = DEPLOY / "kubernetes" / "gateway.yaml"
+    [first] = of_kind(manifest, "StatefulSet")["spec"]["template"]["spec"]["initContainers"]
+    assert first["image"] == container(manifest)["image"]
+    assert first["securityContext"] == container(manifest)["securityContext"]
+    given = of_kind(manifest, "ConfigMap")["data"]["first-rules.yaml"]
+    (tmp_path / "first-rules.yaml").write_text(given)
+    program, *arguments = [word.replace("/etc/tocsin", str(tmp_path)) for word in first["command"]]
+    ours = tmp_path / "rules" / "ours.yaml"
+    for expected in (given, "rules: [] # ours now"):
+        subprocess.run([f"/bin/{program}", *arguments], cwd=tmp_path, timeout=30, check=True)  # noqa: S603
+        assert ours.read_text() == expected, "what is there already stays"
+        ours.write_text("rules: [] # ours now")
+    configuration = of_kind(manifest, "ConfigMap")["data"]["config.yaml"]
+    assert "rule_files: [/var/lib/tocsin/rules/*.yaml]" in configuration
+    [contact_points] = re.findall(r"contact_points:\n(?: {2}.*\n)+", configuration)
+    names = [rule.name for rule in load_text(contact_points + given, environ={"SLACK_WEBHOOK_URL": HOOK}).rules]
+    assert names == ["traffic-stopped"]
 
 
 def test_compose_publishes_to_this_machine_alone_and_takes_every_privilege() -> None:

@@ -1,9 +1,11 @@
 """The example application, as compose.yaml starts it, against its provider and Tocsin with compose's configuration."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +55,12 @@ def test_the_agent_that_runs_away_rings_and_is_refused_its_next_call(tmp_path: P
         assert "[CRITICAL] runaway-conversation: conversation conv-0314 spent $" in service.wait_for_line("[CRITICAL]")
         assert re.match(r"shop: conv-0314: refused after \d+ calls: ", refused)
         assert service.metric("tocsin_blocks") == 1
+        # In compose the guard asks under another name than its own.
+        asked = urllib.request.Request(
+            f"http://{service.addresses['api']}/api/v1/blocks", headers={"Host": "tocsin:8417"}
+        )
+        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310  # our own service
+            assert [block["value"] for block in json.load(answer)["blocks"]] == ["conv-0314"]
         # Nobody else was touched, and nothing of what was sold is without its price.
         assert service.metric("tocsin_alerts_firing") == 1
         assert service.metric("tocsin_unpriced_spans_total") == 0
