@@ -44,6 +44,7 @@ class Kind(StrEnum):
     """What a control is."""
 
     TEXT = "text"
+    NUMBER = "number"
     LINES = "lines"
     """A text of several lines."""
     LIST = "list"
@@ -158,8 +159,10 @@ def _value(control: Control, form: Form) -> Any:  # noqa: ANN401  # of YAML
             return dict(_headers(form.raw(control.name)))
         case Kind.YAML:
             return _plain(form.raw(control.name))
+        case Kind.NUMBER if text.isascii() and text.isdigit():
+            return int(text)
         case _:
-            return int(text) if text.isascii() and text.isdigit() and control.name.endswith("port") else text
+            return text
 
 
 def _headers(text: str) -> Iterator[tuple[str, str]]:
@@ -210,6 +213,8 @@ def _kind(info: FieldInfo, name: str, secrets: tuple[str, ...]) -> Kind:
         return Kind.LINES
     if any(get_origin(each) in (tuple, list) for each in kinds):
         return Kind.LIST
+    if int in kinds and str not in kinds:
+        return Kind.NUMBER
     simple = (str, int, float, Path, timedelta, Rate, type(None))
     return Kind.TEXT if all(each in simple for each in kinds) else Kind.YAML
 
