@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from tocsin.errors import DeliveryError
 from tocsin.notify.contact import Attempt
 from tocsin.notify.egress import Network
-from tocsin.notify.kafka import Kafka, KafkaConfig
+from tocsin.notify.kafka import KafkaConfig
+from tocsin.notify.kafka_producer import Kafka
 
 PASSWORD = "p4ssw0rd"  # noqa: S105  # of nobody
 

@@ -18,7 +18,8 @@ from tocsin.alerts.event import Transition
 from tocsin.errors import DeliveryError
 from tocsin.notify.contact import Attempt
 from tocsin.notify.egress import Network
-from tocsin.notify.kafka import Kafka, KafkaConfig
+from tocsin.notify.kafka import KafkaConfig
+from tocsin.notify.kafka_producer import Kafka
 from tocsin.notify.message import MessageWriter
 from tocsin.notify.outbox import Outbox
 

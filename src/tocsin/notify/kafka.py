@@ -1,14 +1,7 @@
-"""Contact point `kafka`: each alert event as a record of a topic, keyed by the alert, the webhook's JSON as its value.
+"""Contact point `kafka`: what a user writes of it; `kafka_producer` writes the records."""
 
-The producer is idempotent and waits for all in-sync replicas. A retry of ours may still write a record again, after an
-answer that did not come: both carry the same event id, in the value and as a header. Whatever does not work is let go
-of whole, so that nothing is sent behind the outbox's back, and the next attempt begins anew.
-"""
-
-import asyncio
 import importlib.util
 import re
-import ssl
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
@@ -16,19 +9,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 import orjson
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from tocsin.errors import DeliveryError
-from tocsin.notify.contact import Answer, Attempt, ContactConfig, tls_from
+from tocsin.notify.contact import ContactConfig
 from tocsin.notify.egress import Network
 from tocsin.notify.message import Message
 from tocsin.notify.templating.config import BodyTemplate
 from tocsin.notify.wording import clean
 
 if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer  # an extra: imported once one is configured
+    from tocsin.notify.kafka_producer import Kafka
 
-    from tocsin.notify.kafka_way import Way
-
-__all__ = ["Kafka", "KafkaConfig", "Mechanism"]
+__all__ = ["KafkaConfig", "Mechanism"]
 
 _BROKER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -110,92 +100,7 @@ class KafkaConfig(ContactConfig):
 
     def build(self, network: Network) -> "Kafka":
         """Return what sends; connects at the first record."""
+        # The client is an extra, and is imported by who has one configured.
+        from tocsin.notify.kafka_producer import Kafka
+
         return Kafka(self, network)
-
-
-class Kafka:
-    """Writes records, through one producer for as long as it works."""
-
-    def __init__(self, config: KafkaConfig, network: Network) -> None:
-        # Imported here, and so in the thread that builds: it costs a tenth of a second.
-        from tocsin.notify import kafka_way
-
-        self._config = config
-        self._timeout = config.timeout.total_seconds()
-        self._password = config.password.get_secret_value() if config.password is not None else ""
-        self._tls: ssl.SSLContext | None = None
-        if config.tls:
-            self._tls = tls_from(config.ca_file, config.cert_file, config.key_file) or network.tls
-        self._way: Way = kafka_way.Way(network, allow_private=config.allow_private, password=self._password)
-        self._failure = kafka_way.failure_of
-        self._abandon = kafka_way.abandon
-        self._producer: AIOKafkaProducer | None = None
-
-    async def send(self, message: Message, attempt: Attempt) -> Answer:
-        """Write the record and wait until all in-sync replicas have it."""
-        event = message.event
-        headers = [
-            ("tocsin-event-id", event.id.encode()),
-            ("tocsin-alert-id", event.alert_id.encode()),
-            ("tocsin-attempt", str(attempt.number).encode()),
-            ("content-type", b"application/json"),
-            *([("tocsin-merged", str(attempt.merged).encode())] if attempt.merged else []),
-        ]
-        try:
-            async with asyncio.timeout(self._timeout):
-                with self._way.taken():
-                    producer = await self._ready()
-                    written = await producer.send_and_wait(
-                        self._config.topic, message.content, key=event.alert_id.encode(), headers=headers
-                    )
-        except BaseException as error:
-            await self._let_go()
-            failure = self._failed(error)
-            if failure is None:
-                raise
-            raise failure from error
-        return Answer("written", f"{written.topic} partition {written.partition} offset {written.offset}")
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._let_go()
-
-    def _failed(self, error: BaseException) -> DeliveryError | None:
-        """Return the failure in words, None for what is no failure of Kafka's."""
-        named = f"Kafka topic {self._config.topic} at {', '.join(self._config.brokers[:3])}"
-        if self._way.refusal is not None:
-            return self._way.refusal
-        if isinstance(error, TimeoutError):
-            known = f" ({self._way.trouble})" if self._way.trouble else ""
-            return DeliveryError(f"{named}: no answer within {self._timeout:g} s{known}", retryable=True)
-        return self._failure(error, named, self._way)
-
-    async def _ready(self) -> "AIOKafkaProducer":
-        if self._producer is not None:
-            return self._producer
-        from aiokafka import AIOKafkaProducer
-
-        config = self._config
-        secured = "SSL" if config.tls else "PLAINTEXT"
-        # One broker that hangs must leave the others time.
-        shares = 1 if len(config.brokers) == 1 else len(config.brokers) + 1
-        self._producer = AIOKafkaProducer(
-            bootstrap_servers=list(config.brokers),
-            client_id="tocsin",
-            acks="all",
-            enable_idempotence=True,
-            request_timeout_ms=max(1, round(self._timeout / shares * 1000)),
-            retry_backoff_ms=250,
-            security_protocol=f"SASL_{secured}" if config.username is not None else secured,
-            ssl_context=self._tls,
-            sasl_mechanism=str(config.mechanism),
-            sasl_plain_username=config.username,
-            sasl_plain_password=self._password or None,
-        )
-        await self._producer.start()
-        return self._producer
-
-    async def _let_go(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await self._abandon(producer)

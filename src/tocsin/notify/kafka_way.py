@@ -159,16 +159,14 @@ if logging.getLogger("aiokafka").level == logging.NOTSET:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def failure_of(error: BaseException, named: str, way: Way) -> DeliveryError | None:
-    """Return the failure that an error of aiokafka's means; None for what is none of its.
+def failure_of(error: Exception, named: str, way: Way) -> DeliveryError:
+    """Return the failure that an error of aiokafka's or of the system's means.
 
     Args:
         error: what was raised.
         named: where to.
         way: the way there; it knows why there was no connection.
     """
-    if not isinstance(error, kafka.KafkaError | OSError):
-        return None
     said = way.said(error)
     if isinstance(error, kafka.KafkaConnectionError) and way.trouble:
         said = way.trouble
