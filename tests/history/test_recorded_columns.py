@@ -214,24 +214,24 @@ def test_nothing_more_is_decoded_where_there_is_no_journal() -> None:
 def test_the_engine_is_given_what_its_rules_read_and_no_more() -> None:
 
     loaded = load_text(
-        RECORDING + "rules: [{name: a, metric: count, window: 1m, condition: gt, threshold: 0, group_by: [tenant]}]\n"
+        RECORDING + "rules: [{name: a, metric: count, window: 1m, condition: gt, threshold: 0, group_by: [user]}]\n"
     )
     engine = Engine(loaded.rules)
     [batch] = batches_of(loaded, [calls_of([{"app.a": "x", "user.id": "u", "app.tenant.id": "acme"}])])
     assert {"user", "app.a", "tenant"} <= batch.labels.keys()
     [event] = engine.ingest(batch, int(batch.end[-1]))
-    assert event.group == {"tenant": "acme"}
+    assert event.group == {"user": "u"}
     ids: dict[str, Any] = {"trace_id": b"another trace id", "span_id": b"87654321", "parent_id": b"12345678"}
     waiting = [replace(each, **ids) for each in calls_of([{"app.a": "x"}], at=AT + 10**9)]
     [batch] = batches_of(loaded, [waiting])
     engine.ingest(batch, int(batch.end[-1]))
     state: Any = engine.freeze()["waiting"]()
-    assert "tenant" in state["batch"]["labels"]
+    assert "user" in state["batch"]["labels"]
     assert "app.a" not in state["batch"]["labels"]
     # Rules that are gone: what they read is not in requests any more, and nothing fails.
     engine.replace_rules([], engine.time)
     [other] = batches_of(load_text("history: {short_names: []}\n"), [calls_of([{"app.a": "y"}], at=AT + 10**10)])
-    assert "tenant" not in other.labels
+    assert "user" not in other.labels
     engine.ingest(other, int(other.end[-1]))
 
 

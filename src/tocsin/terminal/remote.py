@@ -43,10 +43,16 @@ class Remote:
         Args:
             url: where the service is, its base path included.
             token: a bearer token; None: none is sent.
+
+        Raises:
+            ConfigError: `url` is no address.
         """
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self.url = url
-        self._client = httpx2.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False)
+        try:
+            self._client = httpx2.Client(base_url=url, headers=headers, timeout=_SECONDS, trust_env=False)
+        except (httpx2.InvalidURL, UnicodeEncodeError) as error:  # a header is ASCII
+            raise self._silent(error) from error
 
     def __enter__(self) -> Self:
         """Return it."""
