@@ -227,6 +227,52 @@ def test_secrets_do_not_follow_to_another_host(scene: Scene) -> None:
     assert "the-password" not in json.dumps(moved)
 
 
+@pytest.mark.parametrize(
+    ("fields", "secret", "moved"),
+    [
+        (
+            {"type": "otlp", "endpoint": "https://logs.example.com", "headers": {"x-key": "the-secret"}},
+            "headers",
+            {"endpoint": "https://logs.evil.example"},
+        ),
+        (
+            {"type": "kafka", "brokers": "k.example", "topic": "t", "tls": True, "username": "u"}
+            | {"password": "the-secret"},
+            "password",
+            {"brokers": "k.evil.example"},
+        ),
+        (
+            {"type": "ticket", "system": "github", "repository": "a/b", "token": "the-secret"},
+            "token",
+            {"api_url": "https://github.evil.example"},
+        ),
+    ],
+)
+def test_secrets_of_every_kind_stay_and_do_not_follow(
+    scene: Scene, fields: dict[str, Any], secret: str, moved: dict[str, str]
+) -> None:
+    name = f"of-{fields['type']}"
+    made = scene.json("POST", "/contact-points", {"name": name, **fields}, status=201)
+    assert made["secrets"] == {secret: True}
+    without = {key: value for key, value in fields.items() if key != secret}
+    kept = scene.json("PUT", f"/contact-points/{name}", {**without, "min_severity": "high"})
+    assert kept["secrets"] == {secret: True}
+    refused = scene.json("PUT", f"/contact-points/{name}", {**without, **moved}, status=422)
+    assert refused["errors"][0]["field"] == secret
+    assert "the-secret" not in json.dumps([made, kept, refused])
+
+
+def test_addresses_of_apprise_are_secrets_and_one_that_it_does_not_know_is_refused(scene: Scene) -> None:
+    fields = {"name": "chat", "type": "apprise", "urls": ["json://127.0.0.1/the-secret"]}
+    made = scene.json("POST", "/contact-points", fields, status=201)
+    assert made["secrets"] == {"urls": True}
+    wrong = scene.ask(
+        "POST", "/contact-points", {**fields, "name": "chat-2", "urls": ["nosuch://127.0.0.1/the-secret"]}
+    )
+    assert wrong.status_code == 422
+    assert "the-secret" not in json.dumps(made) + wrong.text
+
+
 def test_a_contact_point_is_tried(scene: Scene) -> None:
     assert scene.json("POST", "/contact-points/hook/test")["delivered"] is True
     assert scene.ask("POST", "/contact-points/nobody/test").status_code == 404

@@ -16,7 +16,7 @@ from mail_server import MailServer
 from pydantic import ValidationError
 
 from tocsin.alerts.event import Transition
-from tocsin.errors import ConfigError, DeliveryError
+from tocsin.errors import DeliveryError
 from tocsin.notify.apprise import Apprise, AppriseConfig
 from tocsin.notify.contact import Attempt
 from tocsin.notify.egress import Network
@@ -39,7 +39,8 @@ class ByPath(FaultServer):
 @asynccontextmanager
 async def apprise(*urls: str, **more: Any) -> AsyncIterator[Apprise]:  # noqa: ANN401  # keys of any type
     written = {"type": "apprise", "urls": list(urls), "timeout": "20s", "allow_private": True, **more}
-    notifier = await asyncio.to_thread(AppriseConfig.model_validate(written).build, Network())
+    config = await asyncio.to_thread(AppriseConfig.model_validate, written)
+    notifier = config.build(Network())
     try:
         yield notifier
     finally:
@@ -168,7 +169,7 @@ async def test_no_way_of_writing_loopback_gets_through(host: str) -> None:
         try:
             async with apprise(f"json://{host}:{server.port}/x", allow_private=False) as notifier:
                 error = await failure_of(notifier)
-        except ConfigError:
+        except ValidationError:
             pass  # no address at all, to Apprise
         else:
             assert not error.retryable or host not in ("127.0.0.1", "localhost")
@@ -201,12 +202,12 @@ async def test_no_proxy_and_no_secret_of_the_environment_reaches_it(monkeypatch:
 @pytest.mark.parametrize(
     "url", [f"nosuch://host/{SECRET}", f"discord://{SECRET}", f"dbus://{SECRET}", f"gotify:///{SECRET}"]
 )
-async def test_an_address_that_apprise_does_not_take_is_said_without_its_secret(url: str) -> None:
-    written = {"type": "apprise", "urls": ["json://127.0.0.1", url]}
-    config = AppriseConfig.model_validate(written)
-    with pytest.raises(ConfigError, match=r"\(2 of 2\)") as caught:
-        await asyncio.to_thread(config.build, Network())
-    assert SECRET not in str(caught.value)
+def test_an_address_that_apprise_does_not_take_is_said_without_its_secret(url: str) -> None:
+    with pytest.raises(ValidationError, match=r"does not take \w+ \(2 of 2\)") as caught:
+        AppriseConfig.model_validate({"type": "apprise", "urls": ["json://127.0.0.1", url]})
+    [problem] = caught.value.errors(include_input=False)
+    assert problem["loc"] == ("urls",)
+    assert SECRET not in problem["msg"]
 
 
 @pytest.mark.parametrize("urls", [[], "", "no address", "json://a b", ["json://h\n"], ["json://h"] * 21, [""]])
@@ -219,6 +220,13 @@ def test_a_library_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(ValidationError, match=r"pip install 'tocsin\[apprise\]'"):
         AppriseConfig.model_validate({"type": "apprise", "urls": "json://h"})
+
+
+def test_an_apprise_that_does_not_run_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ((sys.executable, "-c", "raise SystemExit(3)"), ("/nowhere/python",)):
+        monkeypatch.setattr("tocsin.notify.apprise._COMMAND", command)
+        with pytest.raises(ValidationError, match="Apprise does not run"):
+            AppriseConfig.model_validate({"type": "apprise", "urls": "json://never.asked.example"})
 
 
 async def test_a_process_that_dies_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,14 +13,15 @@ import re
 import subprocess
 import sys
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from tocsin.alerts.event import Transition
-from tocsin.errors import ConfigError, DeliveryError
+from tocsin.errors import DeliveryError
 from tocsin.notify.contact import Answer, Attempt, ContactConfig
 from tocsin.notify.egress import Network
 from tocsin.notify.message import Message
@@ -65,7 +66,40 @@ def _checked_urls(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         text = url.get_secret_value()
         if not _SCHEME.fullmatch(text) or not text.isprintable():
             raise ValueError(f"address {number} is none of Apprise's; write it like discord://webhook_id/webhook_token")
+    if importlib.util.find_spec("apprise") is None:
+        raise ValueError("type apprise needs its library, which is not installed: pip install 'tocsin[apprise]'")
+    if problem := _problem_of(tuple(url.get_secret_value() for url in urls)):
+        raise ValueError(problem)
     return urls
+
+
+@lru_cache(maxsize=64)
+def _problem_of(urls: tuple[str, ...]) -> str | None:
+    """Return why Apprise does not take an address; nothing is sent. It takes most of a second, once.
+
+    Raises:
+        ValueError: Apprise does not run.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  # our own program
+            _COMMAND,
+            input=json.dumps({"urls": urls, "allow_private": False}).encode(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(),
+            timeout=_CHECK_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ValueError(f"Apprise does not run ({type(error).__name__}); is it installed whole?") from None
+    answers = {one["number"]: one for one in _lines_in(done.stdout)}
+    for number in range(len(urls)):
+        if number not in answers:
+            raise ValueError("Apprise does not run; install it anew: pip install 'tocsin[apprise]'")
+        if answers[number].get("taken") is not True:
+            said = str(answers[number].get("said") or "it is not complete, or of no service")
+            return f"Apprise does not take {_named(urls, number)}: {_without(_secrets_of(urls), said)}"
+    return None
 
 
 class AppriseConfig(ContactConfig):
@@ -75,14 +109,8 @@ class AppriseConfig(ContactConfig):
     urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_listed), AfterValidator(_checked_urls)]
     """Apprise's addresses, like `discord://webhook_id/webhook_token`: one, or a list."""
 
-    @model_validator(mode="after")
-    def _installed(self) -> "AppriseConfig":
-        if importlib.util.find_spec("apprise") is None:
-            raise ValueError("type apprise needs its library, which is not installed: pip install 'tocsin[apprise]'")
-        return self
-
     def build(self, network: Network) -> "Apprise":
-        """Return what sends, once Apprise has said that it knows the addresses; that takes most of a second."""
+        """Return what sends."""
         return Apprise(self, network)
 
 
@@ -93,10 +121,9 @@ class Apprise:
         self._urls = [url.get_secret_value() for url in config.urls]
         self._timeout = config.timeout.total_seconds()
         self._allow_private = config.allow_private or network.allow_private
-        self._secrets = sorted({secret for url in self._urls for secret in _secrets_in(url)}, key=len, reverse=True)
+        self._secrets = _secrets_of(self._urls)
         self._settled: OrderedDict[str, dict[int, str]] = OrderedDict()
         """event id -> number of an address -> `` (taken), or why it is refused for good."""
-        self._check()
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """Tell every service that was not told yet."""
@@ -116,14 +143,14 @@ class Apprise:
             if not why or final:
                 settled[number] = why
             else:
-                later.append(f"{self._named(number)}: {why}")
+                later.append(f"{_named(self._urls, number)}: {why}")
         if later:
             raise DeliveryError("; ".join(later), retryable=True)
         self._settled.pop(event_id, None)
-        if lost := [f"{self._named(number)}: {why}" for number, why in settled.items() if why]:
+        if lost := [f"{_named(self._urls, number)}: {why}" for number, why in settled.items() if why]:
             others = "; delivered to the others" if len(lost) < len(settled) else ""
             raise DeliveryError("; ".join(lost) + others, retryable=False)
-        return Answer("sent", ", ".join(map(self._named, range(len(self._urls)))))
+        return Answer("sent", ", ".join(_named(self._urls, number) for number in range(len(self._urls))))
 
     async def aclose(self) -> None:
         """Nothing is held between messages."""
@@ -171,47 +198,22 @@ class Apprise:
             return "", True
         if refused := answer.get("refused"):
             return clean(refused), True
-        said = self._clean(str(answer.get("said") or "not taken, and Apprise does not say why"))
+        said = _without(self._secrets, str(answer.get("said") or "not taken, and Apprise does not say why"))
         status = _STATUS.search(said)
         final = status is not None and 400 <= int(status[1]) < 500 and int(status[1]) not in _LATER
         return said, final
 
-    def _check(self) -> None:
-        """Ask Apprise whether it knows the addresses; nothing is sent.
 
-        Raises:
-            ConfigError: one it does not know, or it does not run at all.
-        """
-        asked = {"urls": self._urls, "allow_private": self._allow_private}
-        try:
-            done = subprocess.run(  # noqa: S603  # our own program
-                _COMMAND,
-                input=json.dumps(asked).encode(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=_environment(),
-                timeout=_CHECK_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ConfigError(f"Apprise does not run ({type(error).__name__}); is it installed whole?") from error
-        answers = {one["number"]: one for one in _lines_in(done.stdout)}
-        for number in range(len(self._urls)):
-            if number not in answers:
-                raise ConfigError("Apprise does not run; install it anew: pip install 'tocsin[apprise]'")
-            if answers[number].get("taken") is not True:
-                said = self._clean(str(answers[number].get("said") or "it is not complete, or of no service"))
-                raise ConfigError(f"urls: Apprise does not take {self._named(number)}: {said}")
+def _named(urls: Sequence[str], number: int) -> str:
+    """Return an address in words that may be shown: its scheme, and which it is."""
+    scheme = urls[number].partition("://")[0]
+    return f"{scheme} ({number + 1} of {len(urls)})" if len(urls) > 1 else scheme
 
-    def _named(self, number: int) -> str:
-        """Return an address in words that may be shown: its scheme, and which it is."""
-        scheme = self._urls[number].partition("://")[0]
-        return f"{scheme} ({number + 1} of {len(self._urls)})" if len(self._urls) > 1 else scheme
 
-    def _clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return clean(text)
+def _without(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return clean(text)
 
 
 def _asked(message: Message, attempt: Attempt) -> dict[str, object]:
@@ -259,10 +261,11 @@ def _environment() -> dict[str, str]:
     return {name: os.environ[name] for name in _KEPT if name in os.environ}
 
 
-def _secrets_in(url: str) -> Iterable[str]:
-    """Yield the texts by which an address's secrets could show."""
-    rest = url.partition("://")[2]
-    for word in (url, rest, *re.split(r"[/:@?&=;,]+", rest)):
-        if len(word) >= _SECRET_LENGTH:
-            yield word
-            yield unquote(word)
+def _secrets_of(urls: Iterable[str]) -> list[str]:
+    """Return the texts by which secrets of addresses could show, the longest first."""
+    found = set()
+    for url in urls:
+        rest = url.partition("://")[2]
+        words = (url, rest, *re.split(r"[/:@?&=;,]+", rest))
+        found |= {form for word in words if len(word) >= _SECRET_LENGTH for form in (word, unquote(word))}
+    return sorted(found, key=len, reverse=True)
