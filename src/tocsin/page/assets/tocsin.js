@@ -84,6 +84,7 @@
   const LOCAL = new Intl.DateTimeFormat(undefined, {
     year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
   });
+  const SHORT = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
   const STEPS = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]];
 
   function ago(seconds) {
@@ -103,7 +104,7 @@
     const now = Date.now();
     for (const each of all("time[data-local]", root)) {
       const at = new Date(each.dateTime);
-      const text = isNaN(at) ? each.textContent : LOCAL.format(at);
+      const text = isNaN(at) ? each.textContent : (each.dataset.local === "short" ? SHORT : LOCAL).format(at);
       if (each.textContent !== text) each.textContent = text;
     }
     for (const each of all("time[data-ago]", root)) {
@@ -262,6 +263,7 @@
           into.innerHTML = said.html;  // rendered by us, with everything escaped; scripts in it would not run
           times(into);
           if (window.TocsinCharts) TocsinCharts.draw(into);
+          into.scrollIntoView({ block: "nearest" });
         }
       }
     } catch (error) {
