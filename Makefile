@@ -16,6 +16,7 @@ install: $(STAMP)  ## the environment in .venv, with the native decoder if cargo
 
 $(STAMP): pyproject.toml setup.py $(wildcard native/Cargo.toml native/src/*.rs)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'installing Tocsin and what it needs into $(VENV); this takes a minute or two, once'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,all]'
 	touch $@
 
