@@ -15,7 +15,7 @@ from tocsin.telemetry import security as events
 
 __all__ = ["login_router"]
 
-_WRONG = "This token is not known. `tocsin token` makes one; its hash belongs into api.tokens."
+_WRONG = "This token is not known. It has to stand under api.tokens in the configuration."
 
 
 def login_router(pages: Pages) -> APIRouter:
