@@ -196,6 +196,39 @@ async def test_a_test_leaves_nothing_open(system: str) -> None:
         assert [issue.closed for issue in server.issues] == [True]
 
 
+def of_incident(transition: Transition, **changes: Any) -> AlertEvent:  # noqa: ANN401  # fields
+    return alert_event(transition, alert_id="inc_" + "7" * 32, detected_at=time.time_ns() + MINUTE, **changes)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+async def test_an_incident_that_begins_anew_under_its_id_has_an_issue_of_its_own(system: str) -> None:
+    """Also while the search still shows the one before as open."""
+    async with server_of(system) as server, tickets(system, server, search_lag="1m") as notifier:
+        await sent(notifier, of_incident(Transition.FIRING))
+        await sent(notifier, of_incident(Transition.FIRING))
+        await sent(notifier, of_incident(Transition.RESOLVED, resolved_at=AT))
+        if isinstance(server, JiraServer):
+            server.stale = list(server.issues)
+        await sent(notifier, of_incident(Transition.FIRING))
+        first, second = server.issues
+        assert (first.closed, second.closed) == (True, False)
+        assert (len(first.comments), len(second.comments)) == (2, 0)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+async def test_an_open_issue_of_an_incident_is_found_by_the_next_process(system: str) -> None:
+    async with server_of(system) as server:
+        async with tickets(system, server) as notifier:
+            await sent(notifier, of_incident(Transition.FIRING))
+            await sent(notifier, of_incident(Transition.RESOLVED, resolved_at=AT))
+            await sent(notifier, of_incident(Transition.FIRING))
+        async with tickets(system, server) as next_one:
+            await sent(next_one, of_incident(Transition.RESOLVED, resolved_at=AT))
+        assert [issue.closed for issue in server.issues] == [True, True]
+        assert [len(issue.comments) for issue in server.issues] == [1, 1]
+        assert server.problems == []
+
+
 @pytest.mark.parametrize("system", SYSTEMS)
 async def test_a_wrong_token_is_final_and_not_repeated(system: str) -> None:
     async with server_of(system) as server, tickets(system, server, token=WRONG) as notifier:

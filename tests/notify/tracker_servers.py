@@ -96,11 +96,14 @@ class GitHubServer(TrackerServer):
             return said(404, {"message": "Not Found"})
         match method, self.kind_of(path):
             case "GET", "issues":
-                self.check(set(query) == {"state", "since", "sort", "direction", "per_page", "page"}, "list")
-                self.check(bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", query["since"])), "since")
+                asked = {"state", "sort", "direction", "per_page", "page"} | ({"since"} & query.keys())
+                self.check(set(query) == asked and query["state"] in ("all", "open"), "list")
+                since = query.get("since", "2026-01-06T03:14:10Z")
+                self.check(bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", since)), "since")
                 size, page = int(query["per_page"]), int(query["page"])
                 self.check(size <= 100, "per_page")
-                newest = self.issues[::-1][size * (page - 1) : size * page]
+                shown = [one for one in self.issues[::-1] if query["state"] == "all" or not one.closed]
+                newest = shown[size * (page - 1) : size * page]
                 return said(200, [self.shown(issue) for issue in newest])
             case "GET", "/search/issues":
                 self.check("repo:acme/llm" in query["q"] and "is:issue" in query["q"], "search")
@@ -136,7 +139,8 @@ class JiraServer(TrackerServer):
         super().__init__()
         self.cloud = cloud
         self.base = f"/rest/api/{3 if cloud else 2}"
-        self.seen: set[int] = set()
+        self.stale: list[Issue] = []
+        """Issues that the search shows as open still."""
         self._ids = itertools.count(10_000)
 
     def kind_of(self, path: str) -> str:
@@ -185,14 +189,16 @@ class JiraServer(TrackerServer):
 
     def found(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         self.check(set(body) == {"jql", "fields", "maxResults"}, "search")
-        asked = re.fullmatch(r'project = "OPS" AND labels = "([\w-]+)" ORDER BY created ASC', body["jql"])
+        asked = re.fullmatch(
+            r'project = "OPS" AND labels = "([\w-]+)"( AND statusCategory != done)? ORDER BY created ASC', body["jql"]
+        )
         self.check(asked is not None, f"JQL: {body['jql']}")
         if asked is None or self.blind:
             return []
         return [
             {"key": f"OPS-{one.number}", "fields": {"description": one.fields["description"]}}
             for one in self.issues
-            if asked[1] in one.labels
+            if asked[1] in one.labels and (asked[2] is None or one in self.stale or not one.closed)
         ]
 
     def created(self, fields: Mapping[str, Any]) -> Reply:

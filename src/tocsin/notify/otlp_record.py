@@ -95,6 +95,7 @@ def _time_of(event: AlertEvent) -> int:
 
 def _attributes(message: Message, attempt: Attempt) -> dict[str, _Attribute]:
     event, rule, evidence = message.event, message.event.rule, message.event.evidence
+    incident = message.body.get("incident")
     found: dict[str, _Attribute | None] = {
         "log.record.uid": event.id,
         "tocsin.alert.id": event.alert_id,
@@ -110,6 +111,8 @@ def _attributes(message: Message, attempt: Attempt) -> dict[str, _Attribute]:
         "tocsin.alert.samples": evidence.samples,
         "tocsin.alert.suppressed": event.suppressed,
         "tocsin.alert.estimated": evidence.estimated,
+        "tocsin.incident.name": str(incident["name"]) if isinstance(incident, Mapping) else None,
+        "tocsin.incident.firing": int(incident["firing"]) if isinstance(incident, Mapping) else None,
         "tocsin.alert.merged": attempt.merged or None,
         "tocsin.alert.trace_ids": tuple(trace.trace_id for trace in message.traces) or None,
         "tocsin.alert.url": message.links.alert,

@@ -1,4 +1,4 @@
-"""Contact point `ticket`: an issue in Jira or GitHub for each alert, from its first event to its end.
+"""Contact point `ticket`: an issue in Jira or GitHub for each alert, or each incident where a route groups alerts.
 
 It is made once, commented on when the alert gets worse, and closed when it is over. No tracker takes an
 id of ours for what is made, so an issue carries the alert's, and is looked for before one is made: the process may have
@@ -13,7 +13,7 @@ from collections import OrderedDict
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
@@ -25,7 +25,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.message import Message
 from tocsin.notify.ticket_github import GitHub
 from tocsin.notify.ticket_jira import Jira
-from tocsin.notify.ticket_tracker import Ticket, Tracker
+from tocsin.notify.ticket_tracker import Ticket, Tracker, is_incident
 from tocsin.notify.wording import clean
 from tocsin.rules.rule import Severity
 
@@ -36,6 +36,7 @@ _REMEMBERED: Final = 10_000
 _GITHUB: Final = "https://api.github.com"
 _REPOSITORY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}")
 _PROJECT: Final = re.compile(r"[A-Z][A-Z0-9_]{0,254}")
+_Kept = TypeVar("_Kept")
 _OURS: Final = frozenset({"project", "issuetype", "summary", "description", "labels", "priority"})
 _OF_JIRA: Final = ("user", "project", "issue_type", "priorities", "fields", "transition")
 
@@ -54,7 +55,7 @@ class Comment(StrEnum):
     """What is said in an issue that is there."""
 
     ESCALATION = "escalation"
-    """The alert reached another level."""
+    """The alert reached another level, or further alerts of its incident fire."""
     REMINDER = "reminder"
     ACKNOWLEDGEMENT = "acknowledgement"
     RESOLUTION = "resolution"
@@ -161,6 +162,8 @@ class Tickets:
         """alert id -> its issue."""
         self._doubtful: OrderedDict[str, float] = OrderedDict()
         """alert id -> when an issue may have been made or not, monotonic seconds."""
+        self._closed: OrderedDict[str, float] = OrderedDict()
+        """key of an issue -> when it was closed, monotonic seconds."""
 
     async def send(self, message: Message, attempt: Attempt) -> Answer:
         """Make, comment on or close the alert's issue."""
@@ -197,6 +200,7 @@ class Tickets:
             event.transition is Transition.RESOLVED and self._config.close_resolved
         ):
             await self._tracker.close(ticket)
+            _remember(self._closed, ticket.key, time.monotonic())
             done = f"{done}, closed"
         if event.transition is Transition.RESOLVED:
             self._known.pop(event.alert_id, None)
@@ -210,8 +214,10 @@ class Tickets:
         """
         event = message.event
         ticket = self._known.get(event.alert_id) or await self._tracker.find(message)
+        if ticket is not None and is_incident(event.alert_id) and self._within_lag(self._closed.get(ticket.key)):
+            ticket = None  # the search shows as open what was closed a moment ago
         if ticket is not None:
-            self._remember(event.alert_id, ticket)
+            _remember(self._known, event.alert_id, ticket)
         elif self._may_be_hidden(event):
             raise DeliveryError("the alert may have an issue that the search does not show yet", retryable=True)
         return ticket
@@ -222,13 +228,13 @@ class Tickets:
             ticket = await self._tracker.create(message, attempt)
         except DeliveryError as error:
             if error.retryable and error.retry_after is None:
-                self._doubt(alert_id)
+                _remember(self._doubtful, alert_id, time.monotonic())
             raise
         except BaseException:  # a timeout, or the end of the process
-            self._doubt(alert_id)
+            _remember(self._doubtful, alert_id, time.monotonic())
             raise
         self._doubtful.pop(alert_id, None)
-        self._remember(alert_id, ticket)
+        _remember(self._known, alert_id, ticket)
         return ticket
 
     async def _commented(self, ticket: Ticket, message: Message, attempt: Attempt) -> str:
@@ -244,21 +250,18 @@ class Tickets:
         return attempt.number > 1 or event.detected_at < self._began_ns
 
     def _may_be_hidden(self, event: AlertEvent) -> bool:
-        now = time.monotonic()
-        doubted = self._doubtful.get(event.alert_id)
-        if doubted is not None and now - doubted < self._lag:
+        if self._within_lag(self._doubtful.get(event.alert_id)):
             return True
-        return event.detected_at < self._began_ns and now - self._began < self._lag
+        return event.detected_at < self._began_ns and self._within_lag(self._began)
 
-    def _doubt(self, alert_id: str) -> None:
-        self._doubtful[alert_id] = time.monotonic()
-        if len(self._doubtful) > _REMEMBERED:
-            self._doubtful.popitem(last=False)
+    def _within_lag(self, moment: float | None) -> bool:
+        return moment is not None and time.monotonic() - moment < self._lag
 
-    def _remember(self, alert_id: str, ticket: Ticket) -> None:
-        self._known[alert_id] = ticket
-        if len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)
+
+def _remember(kept: OrderedDict[str, _Kept], key: str, value: _Kept) -> None:
+    kept[key] = value
+    if len(kept) > _REMEMBERED:
+        kept.popitem(last=False)
 
 
 def _comment_of(event: AlertEvent) -> Comment | None:

@@ -17,7 +17,7 @@ from tocsin.notify.contact import Attempt
 from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpAnswer, retry_after_of
 from tocsin.notify.message import Message
-from tocsin.notify.ticket_tracker import Rest, Ticket, event_in, text_of
+from tocsin.notify.ticket_tracker import Rest, Ticket, event_in, is_incident, text_of
 from tocsin.notify.wording import clean
 
 __all__ = ["GitHub"]
@@ -75,8 +75,10 @@ class GitHub:
         """See `Tracker`."""
         event = message.event
         marker = _marker("alert", event.alert_id)
-        since = _rfc3339(min(event.fired_at, event.detected_at) // 10**9 - _EARLIER)
-        asked = {"state": "all", "since": since, "sort": "created", "direction": "desc", "per_page": str(_PAGE)}
+        asked = {"state": "open", "sort": "created", "direction": "desc", "per_page": str(_PAGE)}
+        if not is_incident(event.alert_id):
+            since = _rfc3339(min(event.fired_at, event.detected_at) // 10**9 - _EARLIER)
+            asked |= {"state": "all", "since": since}
         for page in range(1, _PAGES + 1):
             issues = _objects(await self._rest.ask("GET", f"{self._issues}?{urlencode({**asked, 'page': str(page)})}"))
             for issue in issues:
@@ -85,6 +87,8 @@ class GitHub:
             if len(issues) < _PAGE:
                 return None
         words = f'repo:{self._repository} is:issue in:body "{event.alert_id}"'
+        if is_incident(event.alert_id):
+            words += " is:open"
         query = urlencode({"q": words, "sort": "created", "order": "desc"})
         found = await self._rest.ask("GET", f"/search/issues?{query}")
         issues = _objects(found.get("items") if isinstance(found, dict) else None)

@@ -16,7 +16,7 @@ from tocsin.errors import DeliveryError
 from tocsin.notify.contact import Attempt
 from tocsin.notify.egress import Network
 from tocsin.notify.message import Message
-from tocsin.notify.ticket_tracker import Rest, Ticket, event_in, text_of
+from tocsin.notify.ticket_tracker import Rest, Ticket, event_in, is_incident, text_of
 from tocsin.notify.wording import clean
 
 __all__ = ["Jira"]
@@ -80,8 +80,10 @@ class Jira:
     async def find(self, message: Message) -> Ticket | None:
         """See `Tracker`."""
         event = message.event
-        jql = f'project = "{self._project}" AND labels = "{_label(event.alert_id)}" ORDER BY created ASC'
-        asked = {"jql": jql, "fields": ["description"], "maxResults": 1}
+        jql = f'project = "{self._project}" AND labels = "{_label(event.alert_id)}"'
+        if is_incident(event.alert_id):
+            jql += f" AND statusCategory != {_DONE}"
+        asked = {"jql": f"{jql} ORDER BY created ASC", "fields": ["description"], "maxResults": 1}
         found = await self._rest.ask("POST", "/search/jql" if self._cloud else "/search", asked)
         issues = found.get("issues") if isinstance(found, Mapping) else None
         if not isinstance(issues, list):

@@ -15,7 +15,7 @@ from tocsin.notify.egress import Network
 from tocsin.notify.http import HttpAnswer, HttpSender, error_of
 from tocsin.notify.message import Message
 
-__all__ = ["Rest", "Ticket", "Tracker", "event_in", "text_of"]
+__all__ = ["Rest", "Ticket", "Tracker", "event_in", "is_incident", "text_of"]
 
 _MOST: Final = 8 * 1024 * 1024
 """Bytes of an answer: a page of tickets with their texts."""
@@ -36,7 +36,7 @@ class Tracker(Protocol):
     """A place with tickets. All methods raise DeliveryError."""
 
     async def find(self, message: Message) -> Ticket | None:
-        """Return the ticket of an alert, open or closed."""
+        """Return the ticket of an alert, open or closed; of an incident, whose id comes again, an open one."""
         ...
 
     async def create(self, message: Message, attempt: Attempt) -> Ticket:
@@ -129,6 +129,11 @@ class Rest:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+
+def is_incident(alert_id: str) -> bool:
+    """Whether an id is that of an incident of several alerts, which has the same one when it begins anew."""
+    return alert_id.startswith("inc_")
 
 
 def event_in(text: str) -> str:
