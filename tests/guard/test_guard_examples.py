@@ -1,6 +1,7 @@
 """The examples run as they stand: against a provider of our own, and in the calls that LiteLLM and LangChain document.
 
-LiteLLM, LangChain and OpenAI's client are not installed for tests; stand-ins have the few names that the examples take.
+LiteLLM, LangChain and OpenAI's client are stand-ins here, which have the few names that the examples take; two of them
+are themselves in `test_guard_real_libraries.py`.
 """
 
 import asyncio
