@@ -16,6 +16,7 @@ from tocsin.api.authorization import Reader, Writer
 from tocsin.api.blocks import Everywhere
 from tocsin.api.paging import Cursor, cursor_of, position_of
 from tocsin.api.silences import Routes, acknowledged
+from tocsin.guard.block import Block
 from tocsin.guard.blocks import Blocks
 from tocsin.notify.link import Links
 from tocsin.notify.message import Message, MessageWriter
@@ -136,6 +137,7 @@ def alerts_section(pages: Pages, sources: AlertSources) -> Section:
             held=_HELD,
             ttls=TTLS,
             may_block=who.projects is None,
+            blocked=_blocked(sources.blocks, found),
             now=time.time_ns(),
         )
 
@@ -193,6 +195,12 @@ def _telling(steps: Sequence[_Step]) -> Message | None:
         if step.message is not None and step.message.event.transition in (Transition.FIRING, Transition.REMINDER):
             return step.message
     return None
+
+
+def _blocked(blocks: Blocks, row: AlertRow) -> list[Block]:
+    """Return the blocks of the group's values; that a key is blocked is no secret, see `api.blocks`."""
+    found = (blocks.check({name: value}) for name, value in row.group.items())
+    return [block for block in found if block is not None]
 
 
 def _matchers(row: AlertRow) -> dict[str, str]:
