@@ -33,6 +33,8 @@ from tocsin.notify.contact import Attempt
 from tocsin.notify.egress import Network
 from tocsin.notify.otlp import OtlpConfig, OtlpGrpc, OtlpHttp
 from tocsin.notify.otlp_record import request_of
+from tocsin.notify.templating.config import TextTemplate
+from tocsin.notify.templating.dressing import dressed
 from tocsin.rules.rule import Severity
 
 METHOD = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
@@ -168,6 +170,12 @@ def test_an_end_has_the_time_of_the_end_and_an_escalation_that_of_its_detection(
     worse = record_of(alert_event(escalated_from=Severity.LOW, detected_at=AT + 2 * MINUTE))
     assert (over.time_unix_nano, worse.time_unix_nano) == (AT + MINUTE, AT + 2 * MINUTE)
     assert attributes_of(worse)["tocsin.alert.escalated_from"] == "low"
+
+
+def test_words_of_ones_own_are_the_body() -> None:
+    message, _ = dressed(message_of(alert_event()), TextTemplate(title="{{ event }}", text="{{ subject }}\nburns"))
+    record = record_in(ExportLogsServiceRequest.FromString(request_of(message, Attempt(AT), {})))
+    assert record.body.string_value == "firing: conversation conv-42\nburns"
 
 
 def test_merged_events_are_counted() -> None:

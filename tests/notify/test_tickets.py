@@ -16,6 +16,8 @@ from tocsin.alerts.event import AlertEvent, Transition
 from tocsin.errors import DeliveryError
 from tocsin.notify.contact import Answer, Attempt
 from tocsin.notify.egress import Network
+from tocsin.notify.templating.config import TextTemplate
+from tocsin.notify.templating.dressing import dressed
 from tocsin.notify.ticket import TicketConfig, Tickets
 from tocsin.rules.rule import Severity
 
@@ -378,6 +380,19 @@ async def test_values_are_no_markup_in_jira(system: str) -> None:
         assert issue.text.count("{noformat}") == 2
         assert issue.text.startswith("{noformat}")
         assert issue.text.endswith("{noformat}")
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+async def test_words_of_ones_own_stand_in_the_issue(system: str) -> None:
+    template = TextTemplate(title="{{ subject }} burns", text="call\n@team {{ value | usd }}")
+    message, _ = dressed(message_of(alert_event()), template)
+    async with server_of(system) as server, tickets(system, server) as notifier:
+        await notifier.send(message, Attempt(AT))
+        [issue] = server.issues
+        assert issue.title == "conversation conv-42 burns"
+        assert "Samples" not in issue.text
+        assert "27.31" in issue.text
+        assert server.problems == []
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

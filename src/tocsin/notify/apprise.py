@@ -92,7 +92,7 @@ def _problem_of(urls: tuple[str, ...]) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ValueError(f"Apprise does not run ({type(error).__name__}); is it installed whole?") from None
-    answers = {one["number"]: one for one in _lines_in(done.stdout)}
+    answers = _answers_in(done.stdout)
     for number in range(len(urls)):
         if number not in answers:
             raise ValueError("Apprise does not run; install it anew: pip install 'tocsin[apprise]'")
@@ -136,10 +136,10 @@ class Apprise:
             "urls": [self._urls[number] for number in waiting],
             "allow_private": self._allow_private,
         }
-        answers = {waiting[one["number"]]: one for one in await self._run(json.dumps(asked).encode())}
+        answers = _answers_in(await self._run(json.dumps(asked).encode()))
         later = []
-        for number in waiting:
-            why, final = self._reading(answers.get(number))
+        for position, number in enumerate(waiting):
+            why, final = self._reading(answers.get(position))
             if not why or final:
                 settled[number] = why
             else:
@@ -155,8 +155,8 @@ class Apprise:
     async def aclose(self) -> None:
         """Nothing is held between messages."""
 
-    async def _run(self, asked: bytes) -> list[dict[str, Any]]:
-        """Run Apprise once, and return the lines that it wrote in time."""
+    async def _run(self, asked: bytes) -> bytes:
+        """Run Apprise once, and return what it wrote in time."""
         process = await asyncio.create_subprocess_exec(
             *_COMMAND,
             stdin=asyncio.subprocess.PIPE,
@@ -176,7 +176,7 @@ class Apprise:
                 process.kill()
                 # The pipes are read to their end, else they stay open until somebody sweeps.
                 await process.communicate()
-        return _lines_in(bytes(written))
+        return bytes(written)
 
     async def _talk(self, process: asyncio.subprocess.Process, asked: bytes, written: bytearray) -> None:
         if process.stdin is None or process.stdout is None:  # pragma: no cover  # both are asked for
@@ -245,15 +245,16 @@ _KINDS: Final = {
 }
 
 
-def _lines_in(written: bytes) -> list[dict[str, Any]]:
-    found = []
+def _answers_in(written: bytes) -> dict[int, Mapping[str, Any]]:
+    """Return the answer for each address that has one; a line that was cut off is none."""
+    found: dict[int, Mapping[str, Any]] = {}
     for line in written.splitlines():
         try:
             answer = json.loads(line)
         except ValueError:
-            continue  # a plugin printed something
+            continue
         if isinstance(answer, dict) and isinstance(answer.get("number"), int):
-            found.append(answer)
+            found[answer["number"]] = answer
     return found
 
 

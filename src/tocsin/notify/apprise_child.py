@@ -54,6 +54,8 @@ class _Warnings(logging.Handler):
 def main() -> None:
     """Do what the input asks for, and end the process whatever still runs."""
     asked = json.load(sys.stdin)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a plugin prints is no answer
     refusals: dict[int, str] = {}
     sys.addaudithook(lambda event, arguments: _judge(event, arguments, refusals, allow_private=asked["allow_private"]))
     import apprise  # after the hook: nothing of it runs unwatched
@@ -80,8 +82,8 @@ def main() -> None:
         answer.setdefault("said", warnings.said.get(number, "")[:_SAID])
         answer["refused"] = refusals.get(number)
         with writing:
-            sys.stdout.write(json.dumps(answer) + "\n")
-            sys.stdout.flush()
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
 
     threads = [
         threading.Thread(target=deliver, args=(number, url), daemon=True) for number, url in enumerate(asked["urls"])
