@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from browser_harness import PageService, Tab, tab
@@ -193,3 +196,50 @@ def test_live_spend_follows_the_calls(service: PageService, opened: Tab) -> None
     page.get_by_role("link", name="Calls").click()
     expect(page.get_by_role("columnheader", name="Calls")).to_have_attribute("aria-sort", "descending")
     expect(page.locator(".uplot")).to_be_visible()
+
+
+@contextmanager
+def fickle() -> Iterator[tuple[str, list[int]]]:
+    """A receiver that answers with the last status of a list; gives its address and the list."""
+    statuses = [410]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(statuses[-1])
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/alerts", statuses
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_notification_that_was_given_up_is_sent_again(browser: Browser, tmp_path: Path) -> None:
+    config = written(tmp_path / "tocsin.yaml")
+    with fickle() as (url, statuses):
+        config.write_text(config.read_text().replace("http://127.0.0.1:9/none", url))
+        with PageService(config) as service, tab(browser, service.url) as opened:
+            page = opened.go("/health")
+            spend_too_much(service, "conv-1")
+            letter = row(page, "runaway-conversation")
+            expect(letter).to_contain_text("410")
+            expect(letter).to_contain_text("nowhere")
+            statuses.append(204)
+            letter.get_by_role("button", name="Send runaway-conversation to nowhere again").click()
+            expect(page.get_by_text("It is on its way again")).to_be_visible()
+            expect(letter).to_have_count(0)
+            opened.go("/alerts")
+            page.get_by_role("link", name="runaway-conversation", exact=True).click()
+            told = page.get_by_role("region", name="who was told").get_by_role("listitem").filter(has_text="nowhere")
+            expect(told.last).to_contain_text("delivered")
