@@ -130,6 +130,25 @@ def test_an_editor_that_had_the_file_open_writes_into_the_new_one_again(config: 
     assert config.read_text() == MAIN.replace("# main", "# MAIN").replace("threshold: 1", "threshold: 9")
 
 
+def test_of_two_edits_by_hand_in_one_swap_the_older_is_kept_beside_and_told(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = config.read_bytes()
+
+    def crowded(left: Path, right: Path) -> bool:
+        config.write_bytes(b"rules: [] # before\n")
+        done = exchange(left, right)
+        config.write_bytes(b"rules: [] # after\n")
+        return done
+
+    assert not swapped(config, expected, b"ours\n", swap=crowded)
+    assert config.read_bytes() == b"rules: [] # after\n"
+    (kept,) = config.parent.glob("config.yaml.kept-*")
+    assert kept.read_bytes() == b"rules: [] # before\n"
+    (record,) = caplog.records
+    assert record.fields == {"file": str(config), "kept": kept.name}  # type: ignore[attr-defined]  # of our log
+
+
 def test_where_files_can_not_change_places_a_foreign_change_is_still_seen(config: Path) -> None:
     def unable(_left: Path, _right: Path) -> bool:
         return False

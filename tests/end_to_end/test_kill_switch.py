@@ -224,5 +224,5 @@ def test_the_command_blocks_shows_and_lifts(service: RunningService) -> None:
     assert run("remove", "conversation=conv-7") == (0, "lifted: conversation=conv-7\n")
     assert run("check", "conversation=conv-7") == (0, "not blocked\n")
     code, said = run("remove", "conversation=conv-7")
-    assert (code, said) == (1, "it is not blocked\n")
+    assert (code, said) == (1, "conversation=conv-7: it is not blocked\n")
     assert "unblocked conversation=conv-7 by anonymous: lifted by hand" in run("history")[1]

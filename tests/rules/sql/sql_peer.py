@@ -11,6 +11,7 @@ import duckdb
 from vector_oracle import VectorSample
 
 from tocsin.engine.view import classes_of
+from tocsin.history.macros import MACROS
 from tocsin.model.batch import SpanClass
 from tocsin.rules.measures import Metric
 from tocsin.rules.vector import Series, Vector
@@ -23,12 +24,7 @@ EPOCH_NS = 1_790_000_040 * 10**9
 LABELS = ("model", "tenant", "app.kind")
 """Labels of samples; the dimension `model_version` is `model`."""
 
-_MACROS = """
-CREATE MACRO time_bucket(width, t) AS
-    make_timestamptz(epoch_us(t) - epoch_us(t) % (epoch(width::INTERVAL) * 1000000)::BIGINT);
-CREATE MACRO kll_float_sketch_merge(v) AS list(v);
-CREATE MACRO kll_float_sketch_get_quantile(l, q) AS list_aggregate(l, 'quantile_cont', q);
-CREATE MACRO kll_float_sketch_get_n(l) AS len(l);
+_TABLES = """
 CREATE TABLE metrics_numeric_latest_version (
     timestamp TIMESTAMPTZ, model_id VARCHAR, metric_name VARCHAR, value DOUBLE, dimensions JSON);
 CREATE VIEW metrics_sketch_latest_version AS SELECT * FROM metrics_numeric_latest_version;
@@ -95,7 +91,7 @@ class Peer:
     def __init__(self) -> None:
         self._database = duckdb.connect()
         self._database.execute("SET TimeZone = 'UTC'; SET threads = 1")
-        self._database.execute(_MACROS)
+        self._database.execute(MACROS + _TABLES)
 
     def close(self) -> None:
         self._database.close()

@@ -18,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from tocsin.telemetry import editing as telemetry
+
 __all__ = ["Exchange", "exchange", "locked", "swapped"]
 
 Exchange = Callable[[Path, Path], bool]
@@ -125,7 +127,8 @@ def _undo(beside: Path, real: Path, new: bytes) -> None:
     if beside.read_bytes() != new:
         # And again somebody wrote meanwhile. The newest stays, and what it displaced is kept beside it.
         exchange(beside, real)
-        beside.replace(real.with_name(f"{real.name}.kept-{time.time_ns()}"))
+        kept = beside.replace(real.with_name(f"{real.name}.kept-{time.time_ns()}"))
+        telemetry.kept_beside(file=str(real), kept=kept.name)
 
 
 def _sync(directory: Path) -> None:
