@@ -30,9 +30,11 @@ FINE_WINDOW_NS: Final = 300 * _SECOND
 """Windows up to this are of fine panes."""
 LONGEST_NS: Final = 3600 * _SECOND
 KEPT: Final = 256
-"""Keys of a label in a pane at rest."""
-_MOST: Final = 4 * KEPT
-"""Rows of a label in a pane before they are merged."""
+"""Keys of a label that a pane is cut to, and that a coarse one has at the most."""
+_MOST: Final = 2 * KEPT
+"""Keys of a label in a fine pane before it is cut, and rows before they are merged."""
+_REST_NS: Final = 10 * _SECOND
+"""Panes that ended so long ago are laid to rest: what comes for them now is little."""
 _MOST_CHUNKS: Final = 16
 _SPARSE: Final = 8
 """A table of panes times keys is made where it has so many times more places than there are rows, at the most."""
@@ -71,6 +73,8 @@ class Heaviest:
         self._first_fine = 0
         """The oldest pane that is a fine one."""
         self._first_coarse = 0
+        self._resting = 0
+        """The fine panes before this one are at rest."""
 
     def move(self, now: int) -> None:
         """Let event time be `now`, never less than before: panes leave, and fine ones become coarse."""
@@ -80,6 +84,11 @@ class Heaviest:
             for index in sorted(index for index in self._fine if index < self._first_fine):
                 pane = self._fine.pop(index)
                 self._pane(self._coarse, index // _COARSE_FINE).absorb(pane)
+        ended = (now - _REST_NS) // FINE_NS
+        if ended > self._resting:
+            for index in [index for index in self._fine if self._resting <= index < ended]:
+                self._fine[index].rest()
+            self._resting = ended
         first = (now - LONGEST_NS) // COARSE_NS
         if first > self._first_coarse:
             self._first_coarse = first
@@ -256,6 +265,12 @@ class _Pane:
         self.totals = [0] * measures
         self.keys = {label: _Keys(measures) for label in labels}
 
+    def rest(self) -> None:
+        """Take less room."""
+        for keys in self.keys.values():
+            if keys.chunks:
+                keys.pack(_MOST)
+
     def absorb(self, other: "_Pane") -> None:
         """Take what an older pane of a shorter time has; it is at rest then."""
         self.totals = [own + its for own, its in zip(self.totals, other.totals, strict=True)]
@@ -284,7 +299,7 @@ class _Keys:
         self.chunks.append(chunk)
         self.rows += len(chunk[0])
         if len(self.chunks) >= _MOST_CHUNKS or self.rows > _MOST:
-            self._merge(2 * KEPT)
+            self._merge(_MOST)
 
     def absorb(self, other: "_Keys") -> None:
         if not other.chunks:
@@ -292,7 +307,11 @@ class _Keys:
         self.chunks += other.chunks
         self.rest = [own + its for own, its in zip(self.rest, other.rest, strict=True)]
         self.cut = [own + its for own, its in zip(self.cut, other.cut, strict=True)]
-        self._merge(KEPT)
+        self.pack(KEPT)
+
+    def pack(self, most: int) -> None:
+        """Be one chunk of narrow columns, cut where there are more keys than `most`."""
+        self._merge(most)
         self.chunks = [(narrowed(codes), tuple(map(narrowed, sums))) for codes, sums in self.chunks]
 
     def copied(self) -> "_Keys":
