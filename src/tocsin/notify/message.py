@@ -242,7 +242,7 @@ def variables_of(event: AlertEvent) -> dict[str, object]:
             "runbook_url": clean(rule.runbook_url or "", _VALUE_LIMIT),
             "labels": {clean(name): clean(value) for name, value in rule.labels.items()},
         },
-        "group": {label: clean(value, _VALUE_LIMIT) for label, value in event.group.items()},
+        "group": {clean(label): clean(value, _VALUE_LIMIT) for label, value in event.group.items()},
         "subject": sentence.subject_of(event),
         "value": _number(evidence.value),
         "value_text": sentence.value_text(event),

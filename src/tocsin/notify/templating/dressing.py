@@ -72,13 +72,12 @@ def dressed(
     if template is None or message.event.transition is Transition.ACKNOWLEDGED:
         return message, {}
     failures = dict(known or {})
-    variables = message_variables(message)
     found: dict[str, Any] = {}
     for field, source in template.sources.items():
         if field in failures:
             continue
         try:
-            found[field] = filled(field, source, template.markups[field], variables)
+            found[field] = filled(field, source, template.markups[field], message_variables(message))
         except TemplateError as error:
             failures[field] = error
         except Exception as error:  # noqa: BLE001  # a defect of the template language must not hold an alert up
