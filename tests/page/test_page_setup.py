@@ -135,6 +135,17 @@ def test_what_is_sent_can_be_read_before(opened: Tab) -> None:
     expect(page.get_by_role("region", name="As it goes to the receiver")).to_contain_text('"event": "resolved"')
 
 
+def test_a_template_is_tried_before_it_is_saved(opened: Tab) -> None:
+    page = opened.go("/contact-points/new?type=slack")
+    page.get_by_text("When and how it is told").click()
+    page.get_by_label("Text").fill("{{ group.conversation }} took {{ value | usd }}")
+    page.get_by_role("button", name="Try the template").click()
+    expect(page.locator("#tried")).to_contain_text("conv-42 took $27.31")
+    page.get_by_label("Text").fill("{{ group.conversation")
+    page.get_by_role("button", name="Try the template").click()
+    expect(page.locator("#tried")).to_contain_text("not a template that can be filled in")
+
+
 def test_a_model_without_a_price_gets_one_that_counts_at_once(service: PageService, opened: Tab) -> None:
     page = opened.go("/unpriced")
     expect(page.get_by_text("Every call has a price")).to_be_visible()

@@ -103,6 +103,19 @@ def contact_points_section(pages: Pages, edits: Edits, test: Tests) -> Section:
             raise HTTPException(422, str(error)) from error
         return pages.render(request, "contact_point_preview.html", name=name, preview=shown, state=state, states=STATES)
 
+    @router.post("/contact-points/preview")
+    async def tried(request: Request, _: Writer, form: Filled) -> Response:
+        """What the template in a form would make of an alert, as a part of the form."""
+        kind = form["type"]
+        try:
+            if kind not in KINDS:
+                raise HTTPException(422, "there is no such kind of contact point")
+            written = fields_of(controls_of(KINDS[kind], secrets_of(kind), {}, form), form)
+            shown = await preview_point(edits, {"type": kind, "template": written.get("template")})
+        except RejectedError as error:
+            return pages.render(request, "contact_point_try.html", wrong=str(error), preview=None)
+        return pages.render(request, "contact_point_try.html", wrong="", preview=shown)
+
     return Section(router, Link("/contact-points", "Contact points", group="change"))
 
 
