@@ -259,3 +259,17 @@ def test_absent_numbers_are_no_spend() -> None:
     (key,) = report(engine).keys
     assert key.sums == Sums(0, 0, 1, 0, 0)
     assert np.isfinite(key.sums.nano_usd)
+
+
+def test_a_conversation_keeps_its_name_when_texts_that_nobody_has_are_forgotten() -> None:
+    engine = fed(engine_of(), [call(1, 10**6, labels={"conversation": "kept"})])
+    number = 1
+    for minutes in range(4, 41, 4):  # after two minutes traces and spans are forgotten, and their texts
+        spans = []
+        for _ in range(5000):
+            number += 1
+            spans.append(call(number, 1, at=60 * minutes, labels={"conversation": f"{number}"}))
+        fed(engine, spans)
+    (first,) = report(engine, limit=1).keys
+    assert (first.value, first.sums.nano_usd) == ("kept", 10**6)
+    assert len({key.value for key in report(engine, limit=500).keys}) == 500
