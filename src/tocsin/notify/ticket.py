@@ -78,6 +78,18 @@ def _checked_labels(labels: tuple[str, ...]) -> tuple[str, ...]:
     return labels
 
 
+def _checked_repository(name: str | None) -> str | None:
+    if name is not None and not _REPOSITORY.fullmatch(name):
+        raise ValueError("write a repository as owner/name, like acme/llm-ops")
+    return name
+
+
+def _checked_project(key: str | None) -> str | None:
+    if key is not None and not _PROJECT.fullmatch(key):
+        raise ValueError("give the project's key, in capital letters, like OPS")
+    return key
+
+
 class TicketConfig(ContactConfig):
     """A contact point of type ticket."""
 
@@ -89,11 +101,11 @@ class TicketConfig(ContactConfig):
     """Of Jira, like https://example.atlassian.net; of GitHub its API, by default https://api.github.com."""
     token: Annotated[SecretStr, AfterValidator(_checked_token)]
     """An API token of Jira Cloud, a personal access token elsewhere."""
-    repository: str | None = Field(default=None, pattern=rf"^{_REPOSITORY.pattern}$")
+    repository: Annotated[str | None, AfterValidator(_checked_repository)] = None
     """GitHub: owner/name."""
     user: str | None = Field(default=None, min_length=1, pattern=r"^[!-9;-~]+$")
     """Jira: whose token it is, a mail address; Jira Data Center's personal tokens need none."""
-    project: str | None = Field(default=None, pattern=rf"^{_PROJECT.pattern}$")
+    project: Annotated[str | None, AfterValidator(_checked_project)] = None
     """Jira: the project's key."""
     issue_type: str | None = Field(default=None, min_length=1, max_length=255)
     """Jira: Task by default."""
