@@ -32,7 +32,7 @@ routes:
     group_interval: 50ms
 """
 ALERTS = 60
-KILLS = 3
+KILLS = 2
 
 
 def conversation(random: Random, number: int) -> bytes:
