@@ -125,9 +125,14 @@
   let pending = null;
   let last = 0;
 
+  let leaving = false;  // an answer led elsewhere: what is shown here may be gone
+  body.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (event.detail.xhr.getResponseHeader("hx-redirect")) leaving = true;
+  });
+  window.addEventListener("pageshow", () => { leaving = false; });
+
   function refresh() {
-    // What is being changed may be gone when that is answered, and the answer may lead elsewhere.
-    if (find("form.htmx-request")) { pending = setTimeout(refresh, PAUSE_MS); return; }
+    if (leaving || find("form.htmx-request")) { pending = setTimeout(refresh, PAUSE_MS); return; }
     pending = null;
     last = Date.now();
     const kinds = Array.from(waiting);
