@@ -413,17 +413,23 @@ def _note_recorded(loaded: Loaded) -> None:
         note_recorded(
             configuration.storage.directory / "journal",
             configuration.history.recording(),
-            needs_of(loaded.rules),
+            _read(loaded),
             time.time_ns(),
         )
     except OSError as error:
         history_telemetry.note_failed(reason=error.strerror or str(error))
 
 
+def _read(loaded: Loaded) -> Needs:
+    """Return what is read of spans: by rules, and to know whose live spend it is."""
+    needs = needs_of(loaded.rules)
+    return Needs(needs.labels | {*FOLLOWED}, needs.numbers)
+
+
 def stages_of(loaded: Loaded, prices: PriceBook) -> Stages:
     """Return the way from bytes to priced columns for these rules: only what they read or is recorded is decoded."""
-    read = needs_of(loaded.rules)
-    needs = Needs(read.labels | prices.needs.labels | {*FOLLOWED}, read.numbers | prices.needs.numbers)
+    read = _read(loaded)
+    needs = Needs(read.labels | prices.needs.labels, read.numbers | prices.needs.numbers)
     # Without a journal nothing is recorded: then only what rules read is decoded.
     recording = loaded.configuration.history.recording() if loaded.configuration.journal.enabled else NOTHING
     normalizer = Normalizer(needs, loaded.configuration.attributes, recording)
