@@ -29,7 +29,7 @@ COMMANDS: Final = {
     "query": ("query", "SQL over the spans that were recorded, and over alerts."),
     "export": ("export", "Write the spans that were recorded to files of Parquet."),
     "demo": ("demo", "See it ring: a night's story, live in this terminal."),
-    "top": ("top", "What is spent now and by whom, what fires: live in this terminal."),
+    "top": ("top", "What is spent now, by whom, and what fires: live."),
     "alerts": ("alerts", "What fires and fired, with evidence; acknowledge; watch."),
     "notify-test": ("notify_test", "Send a test notification and show the receiver's answer."),
     "block": ("block", "The kill switch: list, add, remove and check blocks."),
