@@ -99,7 +99,7 @@ def test_a_reader_sees_and_can_do_nothing(opened: Tab) -> None:
     expect(page.get_by_role("heading", level=1)).to_contain_text("conv-1")
     for name in ("Acknowledge", "Block"):
         expect(page.get_by_role("button", name=name)).to_have_count(0)
-    for path in ("/blocks", "/silences", "/contact-points", "/unpriced", "/health", "/rules"):
+    for path in ("/blocks", "/silences", "/contact-points", "/unpriced", "/health", "/rules", "/spend"):
         opened.go(path)
         expect(page.get_by_role("main").get_by_role("button")).to_have_count(0)
     opened.expected.append("403")
@@ -152,8 +152,11 @@ def test_a_wrong_token_is_told_and_a_logout_ends_the_session(opened: Tab) -> Non
 def test_a_token_of_one_project_sees_nothing_of_others(opened: Tab) -> None:
     page = logged_in(opened, BOUND)
     expect(page.get_by_text("All quiet")).to_be_visible()
+    for name in ("Live spend", "Unpriced models"):
+        expect(page.get_by_role("link", name=name)).to_have_count(0)
     opened.go("/blocks")
     expect(page.get_by_text("Block a key by hand")).to_have_count(0)
     opened.expected.append("403")
-    opened.go("/spend")
-    expect(page.get_by_role("heading", name="Not yours to do")).to_be_visible()
+    for path in ("/spend", "/unpriced"):
+        opened.go(path)
+        expect(page.get_by_role("heading", name="Not yours to do")).to_be_visible()

@@ -49,6 +49,8 @@ class Link:
     text: str
     group: str = "watch"
     """`watch`: what happens; `change`: what is set."""
+    everywhere: bool = False
+    """Not for tokens that are bound to projects."""
 
 
 @dataclass(frozen=True, slots=True)

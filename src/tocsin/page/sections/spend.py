@@ -45,7 +45,7 @@ def spend_section(pages: Pages, source: SpendSource) -> Section:
             orders=[str(each) for each in Order],
         )
 
-    return Section(router, Link("/spend", "Live spend"))
+    return Section(router, Link("/spend", "Live spend", everywhere=True))
 
 
 def _chart(course: Sequence[tuple[int, int]]) -> dict[str, Any]:

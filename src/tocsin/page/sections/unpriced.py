@@ -3,12 +3,12 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 from starlette.responses import Response
 
-from tocsin.api.authorization import Reader
+from tocsin.api.authorization import requires
 from tocsin.api.changes import answered
 from tocsin.api.contact_points import Admin
 from tocsin.api.editing import Edits, RejectedError
@@ -17,6 +17,7 @@ from tocsin.page.forms import Filled
 from tocsin.page.shell import Link, Pages, Section, stay
 from tocsin.pricing import PriceBook
 from tocsin.pricing.unpriced import UnpricedModel
+from tocsin.security.roles import Principal, Role
 
 __all__ = ["unpriced_section"]
 
@@ -51,7 +52,9 @@ def unpriced_section(pages: Pages, book: Callable[[], PriceBook], edits: Edits |
     suggestions = _Suggestions()
 
     @router.get("/unpriced")
-    async def table(request: Request, _: Reader) -> Response:
+    async def table(
+        request: Request, _: Annotated[Principal, Depends(requires(Role.READ, everywhere=True))]
+    ) -> Response:
         """The most frequent first."""
         prices = book()
         listed = prices.unpriced()
@@ -85,7 +88,7 @@ def unpriced_section(pages: Pages, book: Callable[[], PriceBook], edits: Edits |
             raise HTTPException(answered(error).status_code, str(error)) from error
         return stay(request, "/unpriced", applied.pending or f"{key} is priced from now on.")
 
-    return Section(router, Link("/unpriced", "Unpriced models"))
+    return Section(router, Link("/unpriced", "Unpriced models", everywhere=True))
 
 
 class _Suggestions:
