@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from fastapi import HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
 from tocsin.alerts.event import Transition
@@ -141,6 +141,11 @@ def alerts_section(pages: Pages, sources: AlertSources) -> Section:
             now=time.time_ns(),
         )
 
+    _add_actions(router, sources)
+    return Section(router, Link("/alerts", "Alerts"))
+
+
+def _add_actions(router: APIRouter, sources: AlertSources) -> None:
     @router.post("/alerts/{alert_id}/acknowledge")
     async def acknowledge(request: Request, alert_id: str, who: Writer) -> Response:
         """Somebody looks after it."""
@@ -166,8 +171,6 @@ def alerts_section(pages: Pages, sources: AlertSources) -> Section:
             },
         )
         return done(request, f"/alerts/{alert_id}", f"Blocked: {made.label} {made.value}.")
-
-    return Section(router, Link("/alerts", "Alerts"))
 
 
 async def _caught_up(database: Database) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
 from tocsin.api.authorization import Reader, Writer
@@ -78,6 +78,11 @@ def contact_points_section(pages: Pages, edits: Edits, test: Tests) -> Section:
         await _made(remove_point(edits, form["name"], None))
         return stay(request, "/contact-points", f"{form['name']} is gone.")
 
+    _add_trials(router, pages, edits, test)
+    return Section(router, Link("/contact-points", "Contact points", group="change"))
+
+
+def _add_trials(router: APIRouter, pages: Pages, edits: Edits, test: Tests) -> None:
     @router.post("/contact-points/test")
     async def send(request: Request, _: Writer, form: Filled) -> Response:
         """Send a test notification, and say what the receiver said."""
@@ -115,8 +120,6 @@ def contact_points_section(pages: Pages, edits: Edits, test: Tests) -> Section:
         except RejectedError as error:
             return pages.render(request, "contact_point_try.html", wrong=str(error), preview=None)
         return pages.render(request, "contact_point_try.html", wrong="", preview=shown)
-
-    return Section(router, Link("/contact-points", "Contact points", group="change"))
 
 
 class _Editor:
