@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "semconv": _module("semconv"),
     "pricing": _module("pricing"),
     "engine": _module("engine"),
+    "spend": _module("spend"),
     "expressions": _module("expressions"),
     "whole-path": whole_path.run,
     "many-rules": many_rules.run,
