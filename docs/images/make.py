@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -160,8 +161,8 @@ def main(names: list[str]) -> None:
     if program is None:
         raise SystemExit("no Chromium: `make peers` fetches it")
     themes: tuple[Theme, ...] = ("light", "dark")
-    with tempfile.TemporaryDirectory() as directory, WebhookReceiver() as receiver:
-        config = Path(directory) / "tocsin.yaml"
+    with tempfile.TemporaryDirectory() as directory, chdir(directory), WebhookReceiver() as receiver:
+        config = Path("tocsin.yaml")
         config.write_text(CONFIG.replace("WEBHOOK", receiver.url))
         with PageService(config) as service, chromium_running(program) as chromium:
             play(service)
