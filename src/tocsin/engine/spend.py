@@ -39,7 +39,7 @@ _STEPS: Final = 60
 
 Column = NDArray[Any]
 _PENDING_COLUMNS: Final = ("time", *MEASURES, "trace", "parent", "missing")
-_UNSIGNED: Final = frozenset({"trace", "parent"})
+_TYPES: Final = {name: np.uint64 if name in ("trace", "parent") else np.int64 for name in _PENDING_COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,8 @@ class Spend:
         if len(rows):
             traces, parents = (_joined([each.column(name) for each in aside]) for name in ("trace", "parent"))
             whole = (times, *measures, traces, parents, missing)
-            self._resolve(dict(zip(_PENDING_COLUMNS, (column[rows] for column in whole), strict=True)))
+            kept = (column[rows].astype(_TYPES[name]) for name, column in zip(_PENDING_COLUMNS, whole, strict=True))
+            self._resolve(dict(zip(_PENDING_COLUMNS, kept, strict=True)))
 
     def _awaited(self, missing: Column) -> NDArray[np.intp]:
         """Return which rows are waited for, by the bits of the labels that they lack."""
@@ -267,9 +268,7 @@ class Spend:
         heard = section.texts("heard")
         self._heard = {label: label in heard for label in FOLLOWED}
         size, held = section.integer("rows", most=_PENDING), section.part("pending")
-        self._pending = {
-            name: held.array(name, np.uint64 if name in _UNSIGNED else np.int64, size) for name in _PENDING_COLUMNS
-        }
+        self._pending = {name: held.array(name, dtype, size) for name, dtype in _TYPES.items()}
         self._windows.thaw(section.part("windows"), self._ancestry.texts)
 
 
@@ -313,11 +312,13 @@ def _measures(columns: Mapping[str, Column]) -> tuple[Column, ...]:
     calls = (classes == SpanClass.LLM) | (classes == SpanClass.EMBEDDINGS)
     tokens = np.maximum(columns["input_tokens"], 0) + np.maximum(columns["output_tokens"], 0)
     unpriced = columns["cost_source"] == CostSource.UNPRICED
-    return columns["cost_nano"], tokens, calls, calls & columns["failed"], unpriced
+    # As floats, which hold them exactly (see MAX_CALL_NANO, MAX_TOKENS), they are summed in half the time.
+    nano = columns["cost_nano"].astype(np.float64)
+    return nano, tokens.astype(np.float64), calls, calls & columns["failed"], unpriced
 
 
 def _nothing_pending() -> dict[str, Column]:
-    return {name: np.zeros(0, np.uint64 if name in _UNSIGNED else np.int64) for name in _PENDING_COLUMNS}
+    return {name: np.zeros(0, dtype) for name, dtype in _TYPES.items()}
 
 
 def _joined(columns: Sequence[Column]) -> Column:

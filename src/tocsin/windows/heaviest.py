@@ -96,7 +96,13 @@ class Heaviest:
                 del self._coarse[index]
 
     def add(self, times: NDArray[np.int64], measures: Columns) -> None:
-        """Add rows to the totals; [n] event times, Unix nanoseconds, and [n] of each measure, none negative."""
+        """Add rows to the totals.
+
+        Args:
+            times: [n] event times, Unix nanoseconds.
+            measures: [n] of each, none negative: whole numbers below 2 ** 53 of any type; floats are the fastest, and
+                truth values where there are no others than 0 and 1.
+        """
         for panes, index, rows in self._placed(times):
             first = int(index.min())
             columns = measures if rows is None else tuple(column[rows] for column in measures)
@@ -150,8 +156,9 @@ class Heaviest:
         if size > _SPARSE * len(place) + 1024:
             where, place = np.unique(place, return_inverse=True)
             size = len(where)
-        used = np.bincount(place, minlength=size).nonzero()[0]
-        sums = tuple(_capped_sums(place, column, size)[used] for column in measures)
+        rows = np.bincount(place, minlength=size)
+        used = rows.nonzero()[0]
+        sums = tuple(_capped_sums(place, column, rows)[used] for column in measures)
         spot = used if where is None else where
         cuts = np.searchsorted(spot, np.arange(int(spot[0]) // width, int(spot[-1]) // width + 2) * width)
         number = first + int(spot[0]) // width
@@ -343,15 +350,19 @@ def _merged(chunks: Sequence[_Chunk], measures: int) -> _Chunk:
         return chunks[0]
     codes, place = distinct(np.concatenate([codes for codes, _ in chunks]))
     columns = (np.concatenate([sums[measure] for _, sums in chunks]) for measure in range(measures))
-    return codes, tuple(_capped_sums(place, column, len(codes)) for column in columns)
+    rows = np.bincount(place, minlength=len(codes))
+    return codes, tuple(_capped_sums(place, column, rows) for column in columns)
 
 
-def _capped_sums(place: NDArray[np.integer], column: Column, size: int) -> NDArray[np.int64]:
-    """Return [size] sums of a column's rows by place, at most `_CAP` each; exact, as floats hold integers below."""
-    some = column.nonzero()[0]
-    if len(some) < len(column) // 4:  # errors are few
-        place, column = place[some], column[some]
-    return np.minimum(np.bincount(place, column, size), _CAP).astype(np.int64)
+def _capped_sums(place: NDArray[np.integer], column: Column, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sums of a column by place, at most `_CAP` each; exact, as floats hold integers below.
+
+    `rows` is how many rows each place has: what a column sums to that is true throughout.
+    """
+    if column.dtype == np.bool_:
+        some = column.nonzero()[0]
+        return rows if len(some) == len(column) else np.bincount(place[some], minlength=len(rows))
+    return np.minimum(np.bincount(place, column, len(rows)), _CAP).astype(np.int64)
 
 
 def _sum(column: Column) -> int:
@@ -367,7 +378,7 @@ def _exact_sums(place: NDArray[np.integer], column: Column) -> Sequence[int]:
         return list(map(int, np.bincount(place, column).tolist()))
     sums = [0] * (int(place.max()) + 1)
     for at, value in zip(place.tolist(), column.tolist(), strict=True):
-        sums[at] += value
+        sums[at] += int(value)
     return sums
 
 
