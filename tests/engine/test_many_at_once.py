@@ -35,13 +35,19 @@ class Stopping(Engine):
 def said(
     kind: type[Engine], tested: Sequence[Rule], requests: Sequence[Sequence[Span]]
 ) -> tuple[list[str], EngineStatistics]:
-    """Return all that an engine says, in a form in which NaN equals itself, and what it counted before the end."""
+    """Return all that an engine says, and what it counted before the end.
+
+    Each group's events are in their order, in a form in which NaN equals itself; which group comes first within a
+    request is nobody's concern.
+    """
     engine = kind(tested, BRIEF, LimitsConfig(traces=100, waiting=5))
     events: list[AlertEvent] = []
     for request in requests:
         events += engine.ingest(batch_of(request), max(span.time for span in request))
     statistics = engine.statistics
-    return [*map(repr, events + engine.advance(HORIZON))], statistics
+    events += engine.advance(HORIZON)
+    events.sort(key=lambda event: (event.rule.name, sorted(event.group.items())))
+    return [*map(repr, events)], statistics
 
 
 @settings(max_examples=100, deadline=None)
