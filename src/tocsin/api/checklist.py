@@ -5,7 +5,7 @@ from typing import Any
 
 from tocsin.api.editing import FieldProblem, Fields
 from tocsin.model.settings import nanoseconds, parse_duration
-from tocsin.rules.sql import checklist
+from tocsin.rules import sql
 from tocsin.rules.sql.config import SqlConfig
 
 __all__ = ["checklist_of", "query_lines"]
@@ -51,7 +51,7 @@ def query_lines(query: str, interval_ns: int, names: SqlConfig) -> list[dict[str
             "end": None if one.where is None else one.where[1],
             "advice": one.advice,
         }
-        for one in checklist(query, interval_ns, names)
+        for one in sql.checklist(query, interval_ns, names)  # imported as it is used
     ]
 
 

@@ -50,7 +50,7 @@ from tocsin.service.config import Configuration, needs_restart
 from tocsin.service.editing.adopting import Editing
 from tocsin.service.files import Watcher
 from tocsin.service.loading import Loaded
-from tocsin.service.memory import settle
+from tocsin.service.memory import keep_what_is_there, settle
 from tocsin.service.observers import DeliveryTelemetry, ReceiverTelemetry
 from tocsin.service.pages import pages_of
 from tocsin.service.pipeline import Pipeline
@@ -385,6 +385,7 @@ async def serve(path: Path, *, say: Callable[[str], None] = print, begun: float 
     with _signals(stop, watcher):
         async with service.running() as status, asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(follow(watcher, service), name="watcher")
+            keep_what_is_there()
             seconds = time.perf_counter() - begun
             say(ready_line(status, seconds))
             telemetry.service_ready(
