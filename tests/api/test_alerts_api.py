@@ -31,6 +31,10 @@ from tocsin.storage.database import Database
 AT = 1_767_669_250_000_000_000
 
 
+def units() -> dict[tuple[str, str], str]:
+    return {event_of(1).rule.key: "USD"}
+
+
 class Scene:
     """A database with an API before it."""
 
@@ -54,7 +58,7 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         await outbox.reconfigure({"team/hook": LogConfig(type="log")}, Network())
         app = application(
             Status(version="0", decoder="native"),
-            routers=(alerts_router(database), dead_letters_router(database, outbox)),
+            routers=(alerts_router(database, units), dead_letters_router(database, outbox)),
         )
         async with (
             serving(app, "127.0.0.1", 0) as address,
@@ -112,7 +116,7 @@ async def test_an_alert_shows_its_evidence_and_what_became_of_its_notifications(
     scene.database.attempted(firing, AttemptRecord("hook", Outcome.RETRYING, 1, AT, 0.5, "503 busy"))
     await scene.database.settled()
     found = await scene.get(f"/alerts/{firing.alert_id}")
-    assert (found["state"], found["resolved_at"]) == ("firing", None)
+    assert (found["state"], found["unit"], found["resolved_at"]) == ("firing", "USD", None)
     (event,) = found["events"]
     assert event["traces"][0]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     assert (event["value"], event["unit"], event["samples"]) == (1.0, "USD", 240)
@@ -208,7 +212,7 @@ async def test_who_may_read_sees_its_own_projects_and_sends_nothing_again(tmp_pa
         database.accepted("hook", event, AT)
         database.finished("hook", event, Outcome.FAILED, "410")
         await database.settled()
-        routers = (alerts_router(database), dead_letters_router(database, outbox))
+        routers = (alerts_router(database, units), dead_letters_router(database, outbox))
         app = application(Status(version="0", decoder="native"), protection=Protection(access), routers=routers)
         async with serving(app, "127.0.0.1", 0) as address, httpx2.AsyncClient() as client:
 

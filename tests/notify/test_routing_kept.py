@@ -80,7 +80,7 @@ async def running(directory: Path, **configuration: object) -> AsyncIterator[Run
             app = application(
                 Status(version="0", decoder="native"),
                 routers=(
-                    alerts_router(database),
+                    alerts_router(database, dict),
                     acknowledge_router(database, routing),
                     silences_router(database, routing, Idempotency().once),
                 ),

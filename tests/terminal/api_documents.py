@@ -16,7 +16,7 @@ def calls(usd: float = 1.5, **more: float) -> dict[str, Any]:
 def alert(rule: str = "runaway", group: str = "conv-7", severity: str = "critical", **more: Any) -> dict[str, Any]:  # noqa: ANN401
     return {
         "id": "alt_1", "project": "default", "rule": rule, "group": {"conversation": group}, "state": "firing",
-        "severity": severity, "value": 2.006, "threshold": 2.0, "peak": 3.0, "suppressed": 0,
+        "severity": severity, "value": 2.006, "threshold": 2.0, "peak": 3.0, "unit": "USD", "suppressed": 0,
         "started_at": "2026-09-21T13:33:20.000000Z", "fired_at": "2026-09-21T13:33:20.000000Z", "resolved_at": None,
         "acknowledged_at": None, "acknowledged_by": None, "shadow": False,
     } | more  # fmt: skip

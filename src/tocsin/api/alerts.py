@@ -1,6 +1,7 @@
 """`/api/v1/alerts`: current alerts and history, with evidence and what became of each notification."""
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
@@ -17,7 +18,10 @@ from tocsin.rules.rule import Severity
 from tocsin.storage.alerts import AlertFilter, AlertRow, AttemptRow, DeliveryRow, Label, Told, alert, alerts, story_of
 from tocsin.storage.database import Database
 
-__all__ = ["alerts_router", "unavailable"]
+__all__ = ["Units", "alerts_router", "unavailable"]
+
+Units = Callable[[], Mapping[tuple[str, str], str]]
+"""Gives the units of the rules that run, by project and name."""
 
 _MOST_LABELS: Final = 10
 _TEXT: Final = 1024
@@ -29,8 +33,8 @@ Group = Annotated[
 Name = Annotated[str | None, Query(max_length=_TEXT)]
 
 
-def alerts_router(database: Database) -> APIRouter:
-    """Return the routes of what `database` holds."""
+def alerts_router(database: Database, units: Units) -> APIRouter:
+    """Return the routes of what `database` holds; an alert whose rule is gone has no unit."""
     router = APIRouter(prefix="/api/v1/alerts", tags=["alerts"])
 
     @router.get("", summary="Alerts, the latest first")
@@ -64,7 +68,8 @@ def alerts_router(database: Database) -> APIRouter:
         except OverloadedError as error:
             return unavailable(error)
         last = cursor_of(found[-1].fired_at, found[-1].id) if len(found) == limit else None
-        return JSONResponse({"alerts": [_summary(one) for one in found], "next_cursor": last})
+        known = units()
+        return JSONResponse({"alerts": [_summary(one, known) for one in found], "next_cursor": last})
 
     @router.get("/{alert_id}", summary="One alert, with evidence and notifications")
     async def one_alert(alert_id: str, who: Reader) -> JSONResponse:
@@ -77,7 +82,7 @@ def alerts_router(database: Database) -> APIRouter:
                 story = await story_of(connection, alert_id)
         except OverloadedError as error:
             return unavailable(error)
-        return JSONResponse({**_summary(found), "events": [_told(one) for one in story]})
+        return JSONResponse({**_summary(found, units()), "events": [_told(one) for one in story]})
 
     return router
 
@@ -98,7 +103,7 @@ def _label(text: str) -> Label:
     return Label(name, value) if equals else Label(None, text)
 
 
-def _summary(row: AlertRow) -> dict[str, Any]:
+def _summary(row: AlertRow, units: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     return {
         "id": row.id,
         "project": row.project,
@@ -109,6 +114,7 @@ def _summary(row: AlertRow) -> dict[str, Any]:
         "value": _number(row.value),
         "threshold": _number(row.threshold),
         "peak": _number(row.peak),
+        "unit": units.get((row.project, row.rule), ""),
         "suppressed": row.suppressed,
         "started_at": rfc3339(row.started_at),
         "fired_at": rfc3339(row.fired_at),

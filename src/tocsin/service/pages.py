@@ -1,7 +1,6 @@
 """The pages of a running service: each section with what it needs of it."""
 
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -53,9 +52,6 @@ def pages_of(service: "Service") -> tuple[APIRouter, ...]:
 def _watching(pages: Pages, service: "Service") -> list[Section]:
     """Return the sections of what happens."""
 
-    def units() -> Mapping[tuple[str, str], str]:
-        return {rule.key: rule.unit for rule in service.engine.rules}
-
     def writer() -> MessageWriter:
         configuration = service.loaded.configuration
         return MessageWriter(trace_url=configuration.trace_url, public_url=configuration.api.public_url)
@@ -64,7 +60,7 @@ def _watching(pages: Pages, service: "Service") -> list[Section]:
         return time.time_ns() - service.engine.time if service.engine.time > 0 else None
 
     shown = Shown(service)
-    alerts = AlertSources(service.database, service.routing, service.blocks, units, writer)
+    alerts = AlertSources(service.database, service.routing, service.blocks, shown.units, writer)
     health = HealthSources(
         service.status, service.database, service.outbox, shown.figures, lag, lambda: service.watch.firing
     )

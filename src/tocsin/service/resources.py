@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
+from tocsin.api.alerts import alerts_router
 from tocsin.api.backtests import backtests_router
 from tocsin.api.compat.arthur import arthur_router
 from tocsin.api.compat.prela import prela_router
@@ -31,9 +32,10 @@ __all__ = ["RunningRules", "Shown", "routers_of"]
 
 
 def routers_of(service: "Service") -> tuple[APIRouter, ...]:
-    """Return the routes of rules, contact points, values and state; those that change files where it has files."""
+    """Return the routes of alerts, rules, values and state; those that change files where it has files."""
     shown = Shown(service)
     routers = [
+        alerts_router(service.database, shown.units),
         series_router(shown.series),
         spend_router(shown.spend),
         state_router(shown.figures),
@@ -99,6 +101,10 @@ class Shown:
         engine = self._service.engine
         assert engine.spend is not None  # noqa: S101  # a service's engine counts it
         return engine.spend.report(by, window_ns, engine.time, order=order, offset=offset, limit=limit)
+
+    def units(self) -> Mapping[tuple[str, str], str]:
+        """See `tocsin.api.alerts.Units`."""
+        return {rule.key: rule.unit for rule in self._service.engine.rules}
 
     def figures(self) -> Mapping[str, Any]:
         """Return counts, lag and limits."""

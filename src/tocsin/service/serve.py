@@ -15,7 +15,6 @@ from typing import Final
 
 from tocsin import __version__, decode, telemetry
 from tocsin.alerts.event import AlertEvent
-from tocsin.api.alerts import alerts_router
 from tocsin.api.blocks import blocks_router
 from tocsin.api.dead_letters import dead_letters_router
 from tocsin.api.events import Events
@@ -146,7 +145,6 @@ class Service:
             await stack.enter_async_context(self.blocks.running())
             await stack.enter_async_context(self.outbox)
             routers = (
-                alerts_router(self.database),
                 dead_letters_router(self.database, self.outbox),
                 acknowledge_router(self.database, self.routing),
                 silences_router(self.database, self.routing, self.idempotency.once),

@@ -84,7 +84,7 @@ def watched(remote: Remote, chosen: Chosen, told: Callable[[str], None]) -> Iter
 
 def alert_line(alert: dict[str, Any], now: float) -> str:
     """Return an alert in one line; `now` in Unix seconds."""
-    value = f"{amount(alert['value'])} against {amount(alert['threshold'])}"
+    value = f"{amount(alert['value'], alert['unit'])} against {amount(alert['threshold'], alert['unit'])}"
     ended = f", ended after {_lasted(alert)}" if alert["resolved_at"] else ""
     looked_after = f", {alert['acknowledged_by']} looks after it" if alert["acknowledged_at"] else ""
     shadow = " (shadow)" if alert["shadow"] else ""

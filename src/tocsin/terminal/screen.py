@@ -109,16 +109,15 @@ def _alerts(reading: Reading, most: int, width: int) -> RenderableType:
         _column(width=22 if width >= NARROW else 10, right=True),
         _column(width=6, right=True),
     )
-    units = {(one["project"], one["rule"]): one["unit"] for one in reading.closest}
     worst_first = sorted(reading.alerts, key=lambda one: _RANKS.get(one["severity"], len(_RANKS)))
     for one in worst_first[:most]:
-        style, unit = _SEVERITIES.get(one["severity"], ""), units.get((one["project"], one["rule"]), "")
-        value = amount(one["value"], unit)
+        style = _SEVERITIES.get(one["severity"], "")
+        value = amount(one["value"], one["unit"])
         table.add_row(
             Text(one["severity"], style=style),
             Text(printable(one["rule"]), style=style),
             Text(group_text(one["group"]) + (" (acknowledged)" if one["acknowledged_at"] else "")),
-            f"{value} / {amount(one['threshold'], unit)}" if width >= NARROW else value,
+            f"{value} / {amount(one['threshold'], one['unit'])}" if width >= NARROW else value,
             age(one["fired_at"], reading.at),
         )
     return Group(head, table if reading.alerts else Text(""))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from tocsin.alerts.event import Transition
 from tocsin.alerts.state import AlertState
+from tocsin.api.alerts import Units
 from tocsin.api.authorization import Reader, Writer
 from tocsin.api.blocks import Everywhere
 from tocsin.api.paging import Cursor, cursor_of, position_of
@@ -53,8 +54,7 @@ class AlertSources:
     database: Database
     routes: Routes
     blocks: Blocks
-    units: Callable[[], Mapping[tuple[str, str], str]]
-    """Gives the units of the rules that run, by project and name."""
+    units: Units
     writer: Callable[[], MessageWriter]
     """Gives what writes messages under the present configuration."""
 
