@@ -33,7 +33,7 @@ test-fast: install  ## the tests without the slow ones
 	$(PYTEST) -m 'not slow and not peer'
 
 check: format lint types imports native-test  ## what CI runs: format, lint, types, imports, tests with coverage, the wheel
-	$(PYTEST) --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term --reruns 1 -rR  # real servers on two busy cores; what was tried again is listed
 	$(MAKE) smoke
 
 format: install
